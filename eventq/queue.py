@@ -80,6 +80,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.flow import Flow
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
+from eventq.handlers.tracing import Tracing
 from eventq.handlers.transaction import QueueAsking, Transaction, check_timeout, tasks_of
 from eventq.host.clock import Clock, SystemClock
 from eventq.host.loading import check_guarded
@@ -121,6 +122,9 @@ class Queue:
     All methods may be called from any thread. Errors are all EventqError; a wrong argument is an
     ArgumentError, and then nothing has been appended. After a fork the child may go on using it.
     """
+
+    tracing: Tracing | None = None
+    """What follows its tasks, where `contrib.otel` has set it."""
 
     def __init__(
         self,
@@ -271,7 +275,9 @@ class Queue:
         check_guarded("transaction")
         timeout_s = check_timeout(timeout)
         asking = QueueAsking(
-            lambda orders: creating(orders, self._registry.limit_tags), self._node.now
+            lambda orders: creating(orders, self._registry.limit_tags),
+            self._node.now,
+            self.tracing,
         )
         return Transaction(lambda: self._node.visit(timeout_s), asking, self._policy)
 
@@ -701,6 +707,7 @@ class Queue:
             lanes=lanes,
             workers=self.workers,
             policy=self._policy,
+            tracing=self.tracing,
         )
 
     def _keeper(self) -> AnchorKeeper | None:
@@ -712,14 +719,21 @@ class Queue:
 
     def _create(self, orders: list[NewTask]) -> list[Task]:
         check_guarded("new")
-        committed = self._node.execute(creating(orders, self._registry.limit_tags))
-        return tasks_of(committed)
+
+        def make(orders: list[NewTask]) -> list[Task]:
+            return tasks_of(self._node.execute(creating(orders, self._registry.limit_tags)))
+
+        return make(orders) if self.tracing is None else self.tracing.making(orders, make)
 
     def _create_flow(self, orders: list[NewTask], key: str | None) -> list[Task]:
         check_guarded("flow")
-        committed = self._node.execute(CreateFlow(orders, key))
-        tasks: list[Any] = committed.tasks
-        return tasks[committed.result :]
+
+        def make(orders: list[NewTask]) -> list[Task]:
+            committed = self._node.execute(CreateFlow(orders, key))
+            tasks: list[Any] = committed.tasks
+            return tasks[committed.result :]
+
+        return make(orders) if self.tracing is None else self.tracing.making(orders, make)
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
         committed = self._node.execute(ManageTask(check_lookup_key(key), edit))

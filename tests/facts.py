@@ -49,6 +49,7 @@ def facts(task: Task) -> tuple[object, ...]:
         task.flow,
         task.role,
         task.cause,
+        task.trace,
     )
 
 
@@ -90,6 +91,7 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.flow,
         row.role,
         row.cause,
+        row.trace,
     )
 
 

@@ -71,6 +71,7 @@ class Row:
     buckets: list[tuple[str, str | None]] = field(default_factory=list)
     own_share: str | None = None
     share: str | None = None
+    trace: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -124,6 +125,7 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         unique=order.unique,
         first_buckets=[(bucket.limit, bucket.value) for bucket in order.route.buckets],
         own_share=order.share,
+        trace=order.trace,
     )
 
 

@@ -128,6 +128,7 @@ unique_orders = st.builds(
     policy=policies,
     scheduled_at=st.none() | st.integers(-10, 20),
     unique=st.sampled_from(["sun", "moon"]),
+    trace=st.none() | st.just("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     on_duplicate=st.sampled_from(["return", "replace", "replace", "raise"]),
 )
 # Some of these can never run, which refuses the whole call.

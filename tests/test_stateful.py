@@ -536,6 +536,7 @@ class QueueMachine(RuleBasedStateMachine):
             order.on_duplicate,
             link=order.link,
             share=order.share,
+            trace=order.trace,
         )
 
     def outcome(

@@ -29,11 +29,11 @@ FILE_LINES = 430
 # Queue and AsyncQueue have each other, so that one module must hold both; the kinds of events are
 # one union; and the projection has all that folds.
 LONGER = {
-    "eventq/queue.py": 910,
+    "eventq/queue.py": 920,
     "eventq/errors.py": 540,
     "eventq/eventlog/file.py": 435,
     "eventq/core/projection.py": 555,
-    "eventq/eventlog/sqlite/schema.py": 497,
+    "eventq/eventlog/sqlite/schema.py": 498,
     "eventq/verify/rules.py": 560,
     "eventq/audit/reasons.py": 475,
     "eventq/cli/views/tasks.py": 440,

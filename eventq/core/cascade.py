@@ -241,4 +241,5 @@ def reopening(task: Task, after: tuple[Predecessor, ...], now: int) -> Reopening
         role=task.role,
         limits=task.buckets,
         share=task.own_share,
+        trace=task.trace,
     )

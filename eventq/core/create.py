@@ -44,6 +44,7 @@ class NewTask(Struct, frozen=True, gc=False):
     repeats: int | None = None
     link: Link | None = None
     share: str | None = None
+    trace: str | None = None
 
 
 def resolved(orders: list[NewTask], per_of: Callable[[str], str | None]) -> list[NewTask]:
@@ -340,6 +341,7 @@ def created_by(
         flow=flow,
         limits=order.route.buckets,
         share=order.share,
+        trace=order.trace,
     )
 
 

@@ -73,7 +73,8 @@ class Created(Body, frozen=True, tag="created"):
     ``flow_key``, or of the flow's first; ``role`` is what it is there.
 
     It takes a place in each of the buckets of ``limits`` while it runs; ``share`` is whose turn it
-    is among equals, where turns are taken (None: as its tags say).
+    is among equals, where turns are taken (None: as its tags say). ``trace`` is the W3C trace
+    context that it was made in: a ``traceparent``, and behind a space the ``tracestate``, if any.
     """
 
     policy: Policy
@@ -98,6 +99,7 @@ class Created(Body, frozen=True, tag="created"):
     role: Role = "member"
     limits: tuple[Bucket, ...] = ()
     share: str | None = None
+    trace: str | None = None
 
 
 @final
@@ -164,6 +166,7 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     role: Role = "member"
     limits: tuple[Bucket, ...] = ()
     share: str | None = None
+    trace: str | None = None
     # As they were, where an end is taken back; else all begins anew.
     retries: int = 0
     lapses: int = 0

@@ -279,7 +279,7 @@ def event_count(order: NewTask) -> int:
 
 def size_bytes(order: NewTask) -> int:
     """What the order's events take at the most."""
-    order_bytes = len(order.tags_json) + BODY_BYTES
+    order_bytes = len(order.tags_json) + BODY_BYTES + len(order.trace or "")
     if order.key is not None:
         order_bytes += KEYED_BYTES
     if order.unique is not None:

@@ -24,7 +24,7 @@ def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields 
 
 def made_with(body: Created) -> Rarity | None:
     """What is rare about a task from its beginning."""
-    is_plain = body.unique is body.schedule is body.share is None
+    is_plain = body.unique is body.schedule is body.share is body.trace is None
     if is_plain and body.flow is None and not body.after:
         return None
     return Rarity(
@@ -37,6 +37,7 @@ def made_with(body: Created) -> Rarity | None:
         flow=body.flow,
         role=body.role,
         own_share=body.share,
+        trace=body.trace,
     )
 
 
@@ -56,6 +57,7 @@ def brought_back(content: Reopening) -> Rarity | None:
             flow=content.flow,
             role=content.role,
             own_share=content.share,
+            trace=content.trace,
         )
     )
 

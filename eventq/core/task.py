@@ -120,6 +120,7 @@ class Rarity(Struct, frozen=True, gc=False):
     role: Role = "member"
     cause: int | None = None
     own_share: str | None = None
+    trace: str | None = None
 
 
 # What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
@@ -142,6 +143,7 @@ PARTS = {
         "role",
         "cause",
         "own_share",
+        "trace",
     ),
 }
 PLAIN_ROUTE = Route()
@@ -292,6 +294,11 @@ class Task(Struct, frozen=True, gc=False):
     def cause(self) -> int | None:
         """The task whose end cancelled it; None where it was called off by hand, or is open."""
         return None if self.rarity is None else self.rarity.cause
+
+    @property
+    def trace(self) -> str | None:
+        """The W3C trace context that it was made in, where tracing was on."""
+        return None if self.rarity is None else self.rarity.trace
 
     @property
     def progress(self) -> Progress | None:

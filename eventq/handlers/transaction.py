@@ -21,6 +21,7 @@ from eventq.core.values import Policy
 from eventq.errors import ArgumentError, EventLoopError, TransactionError
 from eventq.eventlog.contract import Guest, Rows
 from eventq.handlers.children import Children, NewTaskRef
+from eventq.handlers.tracing import Tracing
 from eventq.host.surroundings import in_thread, running_loop
 from eventq.node.visit import OVER, Visit
 from eventq.node.waiting_line import Committed
@@ -182,9 +183,11 @@ class QueueAsking:
         self,
         command: Callable[[list[NewTask]], Command[list[int | Task]]],
         now: Callable[[], int],
+        tracing: Tracing | None,
     ) -> None:
         self._command = command
         self._now = now
+        self._tracing = tracing
         self._children = Children()
 
     def ask(self, orders: list[NewTask]) -> list[NewTaskRef]:
@@ -197,7 +200,11 @@ class QueueAsking:
     def finish(self, visit: Visit) -> list[Task]:
         """See TransactionEnd.finish."""
         orders = self._children.orders
-        return tasks_of(visit.end(self._command(orders) if orders else NOTHING))
+
+        def make(orders: list[NewTask]) -> list[Task]:
+            return tasks_of(visit.end(self._command(orders) if orders else NOTHING))
+
+        return make(orders) if self._tracing is None else self._tracing.making(orders, make)
 
 
 def tasks_of(committed: Committed[Any]) -> list[Task]:

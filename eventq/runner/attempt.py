@@ -16,14 +16,17 @@ from msgspec.structs import replace
 from eventq.core.complete import CompleteAttempt
 from eventq.core.durations import SECOND_US, parse_duration
 from eventq.core.events import Noted
+from eventq.core.new_task import size_bytes
 from eventq.core.plain import plain, storable
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.values import ErrorInfo
 from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retry, Snooze
+from eventq.handlers.children import CHILDREN_BYTES
 from eventq.handlers.context import Context
 from eventq.handlers.rules import RetryRules
 from eventq.handlers.telling import Telling
+from eventq.handlers.tracing import AttemptTrace, carrying
 from eventq.handlers.work import Work
 from eventq.runner.describing import MESSAGE_CHARACTERS, describe
 
@@ -55,6 +58,8 @@ class Attempt(Struct, eq=False):
     """Since when it goes on without a lease. Monotonic seconds."""
     reported: bool = False
     """It is known to be stuck."""
+    trace: AttemptTrace | None = None
+    """What follows it in a tracing system."""
     settled: bool = False
     """Its own transaction has completed it: there is nothing left to settle."""
 
@@ -98,12 +103,22 @@ class Attempt(Struct, eq=False):
         if outcome is None or outcome.kind != "completed":
             visit.end(None)
             return
-        visit.end(CompleteAttempt(with_told(outcome, self.context.telling)))
+        visit.end(CompleteAttempt(self._traced(with_told(outcome, self.context.telling))))
         self.settled = True
 
     def conclude(self, outcome: Outcome) -> Outcome:
         """See `concluded`."""
-        return concluded(outcome, self.context)
+        return self._traced(concluded(outcome, self.context))
+
+    def _traced(self, outcome: Outcome) -> Outcome:
+        """The outcome, with tasks that carry the attempt's trace, if a commit has room for that."""
+        context = None if self.trace is None else self.trace.context
+        if context is None or not outcome.children:
+            return outcome
+        children = carrying(outcome.children, context)
+        if sum(map(size_bytes, children)) > CHILDREN_BYTES:
+            return outcome
+        return replace(outcome, children=tuple(children))
 
     def stop(self, why: str, *, hurry: bool = False) -> None:
         """Asks its worker to end, which may take its time; from the first time on."""

@@ -159,7 +159,7 @@ class Attempts:
             number = attempt.task.number
             # First this, then the look; see Context.conclude.
             attempt.context.is_over = True
-            if attempt.context.telling is not None:
+            if attempt.context.telling is not None or attempt.outcome.children:
                 attempt.outcome = attempt.conclude(attempt.outcome)
             if attempt.settled:
                 self._let_go(attempt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from typing import Any
 
 from eventq.core.durations import SECOND_US, Duration, parse_duration
 from eventq.core.plain import plain
@@ -70,7 +71,8 @@ def _executors(
 ) -> list[Executor]:
     """One executor for each kind of work that there is."""
     kinds = dict.fromkeys(_kind_of(work) for work in workload.works())
-    return [kind(workers=workers, bell=bell, clock=node.clock, loop=loop) for kind in kinds]
+    options: Any = {"workers": workers, "bell": bell, "clock": node.clock, "loop": loop}
+    return [kind(**options, tracing=workload.tracing) for kind in kinds]
 
 
 def _kind_of(work: Work) -> type[Executor]:

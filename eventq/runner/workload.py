@@ -17,6 +17,7 @@ from eventq.handlers.around import Call
 from eventq.handlers.definitions import AnyDefinition
 from eventq.handlers.follow import Follow
 from eventq.handlers.registry import Registry
+from eventq.handlers.tracing import Tracing
 from eventq.handlers.work import Work, work_of_worker
 from eventq.schedules.plans import CodedSchedule
 
@@ -44,6 +45,8 @@ class Workload(Struct, frozen=True):
     """What is planned when the run begins."""
     rules: tuple[AnyDefinition, ...] = ()
     """Limits and turns, to be set when it begins."""
+    tracing: Tracing | None = None
+    """What follows its attempts."""
 
     def work_of(self, task: Task) -> Work:
         """What is called for a task that the audience accepts."""
@@ -84,6 +87,7 @@ def make_workload(
     lanes: Iterable[str] | Mapping[str, int] | None,
     workers: int,
     policy: Policy,
+    tracing: Tracing | None = None,
 ) -> Workload:
     """The workload of ``Queue.run``; see there. Raises ArgumentError."""
     patterns = None if names is None else check_patterns(names, "names")
@@ -116,6 +120,7 @@ def make_workload(
         follows=follows,
         schedules=schedules,
         rules=rules,
+        tracing=tracing,
     )
 
 

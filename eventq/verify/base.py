@@ -106,4 +106,5 @@ def _seen(task: Task, wait: Wait | None) -> Seen:
         first_buckets=keys_of(task.buckets),
         own_share=task.own_share,
         share=task.share,
+        trace=task.trace,
     )

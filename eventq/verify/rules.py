@@ -230,6 +230,7 @@ class Rules:
             flow=body.flow,
             role=body.role,
             own_share=body.share,
+            trace=body.trace,
         )
         task.first_buckets = keys_of(body.limits)
         if body.limits or self.bounds.is_used:

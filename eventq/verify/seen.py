@@ -73,6 +73,8 @@ class Seen(Struct, gc=False):
     own_share: str | None = None
     share: str | None = None
     """Whose turn it is; None where no turns are taken."""
+    trace: str | None = None
+    """The W3C trace context that it was made in."""
     edition: int = 0
     """Of its entry in the order; 0 when it has none."""
 
@@ -152,4 +154,5 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
             content.first_buckets if isinstance(content, Seen) else keys_of(content.limits)
         ),
         "own_share": content.own_share if isinstance(content, Seen) else content.share,
+        "trace": content.trace,
     }

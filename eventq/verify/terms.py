@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
@@ -10,6 +11,9 @@ from msgspec import Struct
 from eventq.core.commits import AnyBody, Unknown
 from eventq.core.events import Created
 from eventq.verify.seen import Seen
+
+# A traceparent of W3C's: version, trace, span, flags; behind it there may be a tracestate.
+TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}( [ -~]{1,512})?")
 
 
 class Unreadable(Struct, frozen=True):
@@ -32,6 +36,8 @@ def check_created(body: Created, seq: int, at: int) -> None:
     """Raises BrokenError for a task that could not be made so at this position and instant."""
     if body.repeats is not None and not 0 < body.repeats < seq:
         raise BrokenError("position", f"made like task {body.repeats}, which was not there yet")
+    if body.trace is not None and not TRACE.fullmatch(body.trace):
+        raise BrokenError("trace", "made in no trace context that W3C knows")
     if body.expires_at is None:
         return
     if body.expires_at <= at:

@@ -2,5 +2,6 @@
 
 from eventq.web.access import Person, Right
 from eventq.web.app import app
+from eventq.web.mounted import MountedConsole
 
-__all__ = ["Person", "Right", "app"]
+__all__ = ["MountedConsole", "Person", "Right", "app"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
@@ -41,7 +42,7 @@ from eventq.core.queue_events import (
     Unfollowed,
     Unplanned,
 )
-from eventq.core.values import Bucket, Call, ErrorInfo, LogLine, ProcessExit, Scope
+from eventq.core.values import Bucket, Call, ErrorInfo, LogLine, Policy, ProcessExit, Scope
 from eventq.eventlog import EventLog, StoredEvent, open_log
 from eventq.replay.fold import replay
 from tests.archive.logs import content, fill, move
@@ -307,3 +308,21 @@ def test_a_cut_log_is_exported_with_its_archive_only(log: EventLog, folder: Path
 
     with pytest.raises(LogArchivedError):
         list(export_log(log))
+
+
+def test_a_trace_context_stays_one() -> None:
+    """With another trace and span, equal for equal ones, and nothing of what vendors added."""
+    one = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    redactor = Redactor(b"secret")
+
+    def redacted(trace: str) -> str | None:
+        [text] = encode_bodies([Created(Policy("linear", 1), trace=trace)])
+        [body] = decode_bodies([redactor.body(text)])
+        assert isinstance(body, Created)
+        return body.trace
+
+    found = redacted(one)
+    assert found is not None
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", found)
+    assert found[3:] != one[3:]
+    assert found == redacted(one) == redacted(f"{one} vendor=SECRET")

@@ -40,6 +40,7 @@ TASK_FIELDS = [
     "due",
     "buckets",
     "share",
+    "trace",
     "last_error",
     "result",
     "result_missing",

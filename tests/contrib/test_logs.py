@@ -57,7 +57,7 @@ def test_records_of_any_logger_carry_the_attempt(queue: eventq.Queue, lines: Lin
     logger.warning("outside")
 
     found = [
-        tuple(getattr(record, field) for field in RECORD_FIELDS)
+        tuple(getattr(record, field) for field in RECORD_FIELDS[:6])
         for record in lines.records
         if record.getMessage() in {"charged", "told"}
     ]

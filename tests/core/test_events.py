@@ -61,6 +61,7 @@ from tests.driver import sealed
 
 PLAIN = Policy("linear", 10_000_000)
 FULL = Policy("exponential", 1, 2, 0.5, 3, 4, 5)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 a=1"
 PLAIN_TEXT = '{"backoff":"linear","backoff_us":10000000}'
 FULL_TEXT = (
     '{"backoff":"exponential","backoff_us":1,"backoff_cap_us":2,"jitter":0.5,'
@@ -344,6 +345,10 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         '{"kind":"created","policy":'
         + PLAIN_TEXT
         + ',"limits":[["smtp","mx1"],["ocr",null]],"share":"7"}',
+    ),
+    (
+        Created(PLAIN, trace=TRACE),
+        f'{{"kind":"created","policy":{PLAIN_TEXT},"trace":"{TRACE}"}}',
     ),
     (Updated(priority=0), '{"kind":"updated","priority":0}'),
     (

@@ -37,6 +37,9 @@ TUTORIAL_DATABASE = "tutorial.db"
 RUN = {"python", "output", "console", "sql", "mongosh"}
 FENCES = RUN | {"ini", "mermaid", "text"}
 
+# They need servers, and are run by the tests of those.
+ELSEWHERE = {"shop.md": "tests/contrib/test_shop.py"}
+
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The MongoDB of the pages; a server of the tests stands in for it.
 MONGODB = "localhost:27017"
@@ -322,8 +325,9 @@ def scratch(tmp_path: Path) -> Iterator[Path]:
 
 
 def runnable() -> list[Path]:
-    """The pages with something to run."""
-    return [page for page in PAGES if any(block.kind in RUN for block in blocks(page))]
+    """The pages with something to run here."""
+    pages = [page for page in PAGES if page.name not in ELSEWHERE]
+    return [page for page in pages if any(block.kind in RUN for block in blocks(page))]
 
 
 # Some pages begin a dozen processes, one after the other.

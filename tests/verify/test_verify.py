@@ -339,3 +339,17 @@ def test_a_task_is_made_like_one_that_was_there() -> None:
         found = verify(queue.log, limit=10).findings
 
     assert [(each.seq, each.rule) for each in found] == [(3, "position"), (4, "position")]
+
+
+def test_a_task_is_made_in_a_trace_context_of_w3c() -> None:
+    """Other text there is no eventq's."""
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with Queue("memory://") as queue:
+        first = queue.new()
+        for trace in (good, f"{good} vendor=1", f"{good},vendor=1", "somewhere", good.upper()):
+            drafts: list[Draft] = [(NEW, Created(policy=first.policy, trace=trace))]
+            node_of(queue).execute(MadeCommand(partial(made, drafts)))
+
+        found = verify(queue.log, limit=10).findings
+
+    assert [(each.seq, each.rule) for each in found] == [(4, "trace"), (5, "trace"), (6, "trace")]

@@ -30,6 +30,7 @@ CREATED_WITH = (
     "role",
     "limits",
     "share",
+    "trace",
 )
 # What else it brings back where it says nothing of it.
 UNSAID: Body = {"priority": 0, "tags": {}, "snoozes": 0}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -25,9 +26,12 @@ from eventq.cli.place import Place, log_time, placed, point_of
 from eventq.cli.text import visible
 from eventq.cli.views.fields import json_fields
 from eventq.cli.words import point_option
+from eventq.contrib.otlp import trace_requests
+from eventq.core.commits import Event
 from eventq.errors import LogArchivedError
 from eventq.eventlog import EventLog, Head, open_log
 from eventq.eventlog import lines as file_lines
+from eventq.replay.fold import task_history
 from eventq.replay.points import END
 
 SECRET_BYTES = 32
@@ -99,23 +103,34 @@ Examples:
   eventq export > events.jsonl
   eventq export --redact > for-strangers.jsonl
   eventq export 1042
-  eventq export --from -2h --to -1h"""
+  eventq export --from -2h --to -1h
+  eventq export --otlp-json --from -2h > traces.jsonl"""
 )
 @click.argument("key", required=False)
 @point_option("--from", "begin", text="Only events after this point.")
 @point_option("--to", "end", text="Only events up to this point.")
 @click.option("--redact", is_flag=True, help="Without values: only names and shapes.")
+@click.option("--otlp-json", "as_traces", is_flag=True, help="As traces of OpenTelemetry's.")
 @placed
 def export(
-    *, place: Place, key: str | None, begin: str | None, end: str | None, redact: bool
+    *,
+    place: Place,
+    key: str | None,
+    begin: str | None,
+    end: str | None,
+    redact: bool,
+    as_traces: bool,
 ) -> None:
     """Print the namespace's log as JSON lines that `eventq import` takes back.
 
-    With KEY, --from or --to: only those events, one object each, for reading.
+    With KEY, --from or --to: only those events, one object each, for reading. With --otlp-json: the
+    histories of the tasks that these are about, each line a request for a collector.
     """
+    if redact and as_traces:
+        raise click.UsageError("--redact is of events: of traces there is no redacted form")
     redactor = Redactor(secrets.token_bytes(SECRET_BYTES)) if redact else None
     with place.open_log() as log:
-        if key is None and begin is None and end is None:
+        if key is None and begin is None and end is None and not as_traces:
             if is_terminal():
                 misuse("send the output of a whole export to a file: eventq export > events.jsonl")
             # The bytes as they are: text would be escaped, and no longer be the same.
@@ -125,6 +140,10 @@ def export(
             return
         first = point_of(log, begin, "--from").seq if begin else 0
         last = point_of(log, end or END, "--to").seq
+        if as_traces:
+            for request in trace_requests(log, _histories(log, key, first, last)):
+                say_json(request)
+            return
         if key is None:
             found = stored_events(log, after=first, until=last)
         else:
@@ -132,6 +151,28 @@ def export(
             found = (event for event in log.history(number) if first < event.seq <= last)
         for event in found:
             say_json(event_line(event, redactor=redactor))
+
+
+def _histories(log: EventLog, key: str | None, first: int, last: int) -> Iterator[list[Event]]:
+    """The histories, up to a position, of the tasks that something happened to between two."""
+    if key is not None:
+        numbers = [read_history(log, key)[0].task]
+    else:
+        found = stored_events(log, after=first, until=last)
+        numbers = sorted({event.task for event in found if event.task})
+    left_out = 0
+    for number in numbers:
+        try:
+            history = [event for event in task_history(log, number) if event.seq <= last]
+        except LogArchivedError:
+            if key is not None:
+                raise
+            left_out += 1
+            continue
+        if history:
+            yield history
+    if left_out:
+        note(f"left out {left_out} tasks that begin in an archive; name its folder by --archive")
 
 
 @click.command(name="import", epilog="Example: eventq import events.jsonl sqlite:///copy.db")

@@ -266,7 +266,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
-        "progress saved schedule due buckets share "
+        "progress saved schedule due buckets share trace "
         "last_error result result_missing final_reason policy unique newer after if_failed given "
         "flow role cause",
         newer=lambda task: _newer(task.newer),

@@ -107,6 +107,7 @@ def task_pairs(task: Task) -> Pairs:
         ("lapses in a row", task.lapses or None),
         ("lapses allowed", policy.max_lapses),
         ("snoozes", task.snoozes or None),
+        ("trace", task.trace),
         ("progress", None if task.progress is None else progress_text(task.progress)),
         ("saved", None if task.saved_json is None else json_text(task.saved)),
         ("unknown", None if task.newer is None else newer_text(task.newer)),
@@ -239,6 +240,7 @@ def _created(body: Created) -> str:
         ("by schedule", body.schedule and visible(body.schedule)),
         ("due", body.due and time_text(body.due)),
         ("flow key", body.flow_key and visible(body.flow_key)),
+        ("trace", body.trace and visible(body.trace)),
     ]
     parts = [f"{name} {text}".lstrip() for name, text in facts if text]
     parts += link_parts(body)

@@ -100,7 +100,13 @@ class Outbox:
             check_not_log(self.queue, enrolled.place)
             self._place = enrolled.place
         key = order.key or f"outbox:{secrets.token_hex(16)}"
-        enrolled.write(row_of(order, namespace=self.queue.namespace, key=key, now=now))
+
+        def write(orders: list[NewTask]) -> None:
+            for each in orders:
+                enrolled.write(row_of(each, namespace=self.queue.namespace, key=key, now=now))
+
+        tracing = self.queue.tracing
+        write([order]) if tracing is None else tracing.making([order], write)
         if self._relays:
             relay = self._own_relay()
             if not enrolled.on_commit(self._wake):

@@ -288,7 +288,8 @@ SELECT
         HAVING count(*) > 0
     ) AS comes_after,
     made -> '$.limits' AS limits,
-    made ->> '$.share' AS share
+    made ->> '$.share' AS share,
+    made ->> '$.trace' AS trace
 FROM states;
 """
 

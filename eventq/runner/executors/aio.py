@@ -119,6 +119,8 @@ class AsyncExecutor(Executor):
             await _first_step()
             attempt.begin(self._clock.monotonic())
             attempt.context.check()
+            if self._tracing is not None:
+                attempt.trace = self._tracing.begin(task)
             try:
                 value = await attempt.work.call(attempt.context, task)
             finally:

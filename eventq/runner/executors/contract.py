@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
+from eventq.handlers.tracing import Tracing
 from eventq.handlers.work import Work
 from eventq.host.bell import Bell
 from eventq.host.clock import Clock
@@ -32,6 +33,7 @@ class Executor(ABC):
         bell: Bell,
         clock: Clock,
         loop: asyncio.AbstractEventLoop | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.bell = bell
         self.ring_below = 0
@@ -41,6 +43,7 @@ class Executor(ABC):
         self.host = LoopHost(loop, bell=bell, clock=clock)
         self._workers = workers
         self._clock = clock
+        self._tracing = tracing
         self._variables = RunVariables()
         self._process = os.getpid()
         self._ended: deque[Attempt] = deque()
@@ -55,6 +58,8 @@ class Executor(ABC):
     def note_end(self, attempt: Attempt) -> None:
         """Takes an ended attempt for `take_ended`."""
         self._ended.append(attempt)
+        if attempt.trace is not None:
+            attempt.trace.end(attempt.outcome, lost=attempt.revoked)
         if self.on_end is not None:
             self.on_end()
 

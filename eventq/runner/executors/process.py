@@ -81,6 +81,8 @@ class ProcessExecutor(CrewExecutor):
             if supervision.load():
                 # Only now: importing its module is none of its time.
                 attempt.begin(self._clock.monotonic())
+                if self._tracing is not None:
+                    attempt.trace = self._variables.copy().run(self._tracing.begin, attempt.task)
                 supervision.run()
             is_over = supervision.is_over
         except OSError as error:

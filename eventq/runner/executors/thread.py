@@ -55,7 +55,7 @@ class ThreadExecutor(CrewExecutor):
     def _caller(self) -> Callable[[int, Attempt], None]:
         """What the threads do with an attempt; what it needs for each is looked up once."""
         monotonic, copy, note_end = self._clock.monotonic, self._variables.copy, self.note_end
-        process = self._process
+        process, tracing = self._process, self._tracing
 
         def call(_: int, attempt: Attempt) -> None:
             task = attempt.task
@@ -65,6 +65,8 @@ class ThreadExecutor(CrewExecutor):
                 attempt.context.check()
                 variables = copy()
                 variables.run(running.set, attempt.context)
+                if tracing is not None:
+                    attempt.trace = variables.run(tracing.begin, task)
                 try:
                     value = variables.run(attempt.work.call, attempt.context, task)
                 finally:

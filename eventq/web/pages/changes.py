@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.catalog.by_hand import was_asked_for
 from eventq.catalog.bulks import find_event
+from eventq.catalog.by_hand import was_asked_for
 from eventq.catalog.counting import AskedChange
 from eventq.catalog.passing import records_of
 from eventq.core.commits import Commit, decode_at, time_of

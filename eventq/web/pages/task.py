@@ -316,6 +316,7 @@ def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
         ("if one fails", task.if_failed if task.after else None),
         ("lapses in a row", str(task.lapses) if task.lapses else None),
         ("snoozes", str(task.snoozes) if task.snoozes else None),
+        ("trace", task.trace),
         ("ended because", task.final_reason or None),
         ("cancelled by the end of", None if task.cause is None else f"task {task.cause}"),
     ]
