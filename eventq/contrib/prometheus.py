@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from eventq.host.logger import SafeLogger
-from eventq.metrics import Family, Measures
+from eventq.metrics import Measures
+from eventq.metrics.exposition import PREFIX, metric_of
 from eventq.queue import Queue
 
 logger = SafeLogger("eventq.contrib.prometheus")
-
-PREFIX = "eventq_"
 
 
 class QueueCollector(Collector):
@@ -78,19 +72,3 @@ class Server:
         self._server.shutdown()  # type: ignore[attr-defined]
         self._server.server_close()  # type: ignore[attr-defined]
         self._thread.join()  # type: ignore[attr-defined]
-
-
-def metric_of(family: Family) -> Metric:
-    """A family as Prometheus's client has it."""
-    name = f"{PREFIX}{family.name}"
-    if family.kind == "histogram":
-        histogram = HistogramMetricFamily(name, family.text, labels=family.labels)
-        for each in family.counted:
-            buckets: list[tuple[str, float]] = [(bound, count) for bound, count in each.cumulated]
-            histogram.add_metric(each.labels, buckets, each.sum_s)
-        return histogram
-    kind = GaugeMetricFamily if family.kind == "gauge" else CounterMetricFamily
-    found = kind(name, family.text, labels=family.labels)
-    for sample in family.samples:
-        found.add_metric(sample.labels, sample.value)
-    return found

@@ -2,6 +2,5 @@
 
 from eventq.web.access import Person, Right
 from eventq.web.app import app
-from eventq.web.mounted import MountedConsole
 
-__all__ = ["MountedConsole", "Person", "Right", "app"]
+__all__ = ["Person", "Right", "app"]

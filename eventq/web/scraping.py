@@ -35,7 +35,7 @@ class Scraping:
             from prometheus_client.metrics_core import Metric  # noqa: PLC0415
             from prometheus_client.registry import Collector, CollectorRegistry  # noqa: PLC0415
 
-            from eventq.contrib.prometheus import metric_of  # noqa: PLC0415
+            from eventq.metrics.exposition import metric_of  # noqa: PLC0415
         except ModuleNotFoundError:
             return Problem(501, INSTALL)
         families = [_veiled(family, veil) for family in self._measures.take()]

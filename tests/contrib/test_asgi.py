@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 import eventq
 from eventq.contrib.asgi import get_queue, lifespan, running
-from eventq.web import MountedConsole
+from eventq.contrib.console import MountedConsole
 
 shop = eventq.Handlers()
 paid = threading.Event()

@@ -30,7 +30,7 @@ GLANCE_S = 2.0
 END: dict[str, Any] = {"type": "http.response.end"}
 
 
-class MountedConsole:
+class DjangoConsole:
     """One queue's console, and the loop that it runs in."""
 
     def __init__(self, queue: Queue, alias: str, **options: Any) -> None:  # noqa: ANN401 - of `app`
@@ -152,13 +152,13 @@ class Exchange:
 _guard = threading.Lock()
 
 
-def console_of(queue: DjangoQueue, alias: str, **options: Any) -> MountedConsole:  # noqa: ANN401 - of `app`
+def console_of(queue: DjangoQueue, alias: str, **options: Any) -> DjangoConsole:  # noqa: ANN401 - of `app`
     """The console of a backend's queue, one in a process; it is closed with the queue."""
     with _guard:
         found = queue.console
-        if isinstance(found, MountedConsole) and found.is_alive():
+        if isinstance(found, DjangoConsole) and found.is_alive():
             return found
-        queue.console = made = MountedConsole(queue, alias, **options)
+        queue.console = made = DjangoConsole(queue, alias, **options)
         return made
 
 
