@@ -131,7 +131,8 @@ class Lookout:
             attempts.revoke(attempt, LOST, None)
         attempts.unsettled += orphans
         # First: no node may be judged before the log is known to take appends.
-        settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)
+        # Nobody is judged where only a newer eventq knows what keeps a lease alive.
+        settler.renew_if_due(now_s, unproven_seq=None if newer else self.lapses.unproven_seq)
         for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)
         if ticks:

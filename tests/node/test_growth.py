@@ -6,7 +6,7 @@ The newer one is played by bodies appended as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Event as Signal
@@ -20,6 +20,7 @@ from eventq.eventlog import EventLog, open_log
 from eventq.replay.points import find_point
 from eventq.verify import verify
 from tests.driver import append_texts
+from tests.support import Gate, look, runner_of, running, wait_until
 
 NEEDING = (
     '{"kind":"created","policy":{"backoff":"linear","backoff_us":1},"needs":["telepathy"],'
@@ -175,3 +176,22 @@ def test_an_unknown_field_means_what_its_absence_meant(queue: Queue, newer: Even
     assert queue.run(nothing, until="idle").completed == 1
     assert queue.stats().completed == 1
     assert queue.tasks(state="completed")[0].age >= timedelta(0)
+
+
+def test_a_rule_of_a_newer_eventq_ends_the_proof_that_the_log_takes_appends(
+    queue: Queue, newer: EventLog
+) -> None:
+    """Where nobody is judged, one sign of life does not follow upon the other."""
+    queue.new(key="k")
+    gate = Gate()
+    with suppress(LogTooNewError), running(queue, lambda _ctx, _task: gate()):
+        wait_until(gate.reached.is_set)
+        runner_of(queue).lookout.lapses.unproven_seq = newer.head().seq
+        append_texts(newer, [NODE], '{"kind":"ruled"}')
+        for _ in range(3):
+            look(queue)
+        gate.open()
+
+    bodies = [body for commit in newer.read(after=0) for body in commit.bodies]
+    assert any('"kind":"ruled"' in body for body in bodies)
+    assert not any('"kind":"renewed"' in body for body in bodies)
