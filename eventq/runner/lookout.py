@@ -130,8 +130,7 @@ class Lookout:
         for attempt in lost:
             attempts.revoke(attempt, LOST, None)
         attempts.unsettled += orphans
-        # First: no node may be judged before the log is known to take appends.
-        # Nobody is judged where only a newer eventq knows what keeps a lease alive.
+        # First: nobody is judged before the log is known to take appends, or by rules of a newer.
         settler.renew_if_due(now_s, unproven_seq=None if newer else self.lapses.unproven_seq)
         for worker, seen_seq in lapsed:
             settler.lapse(worker, seen_seq=seen_seq)

@@ -143,9 +143,14 @@ class Settler:
             news.report(self._node, committed)
 
     def begin(self, leased: list[Task]) -> None:
-        """Begins the tasks that were leased as they were created, for workers that are free."""
-        if leased:
-            self.signed_s = self._node.standby.leased_s
+        """Begins the tasks that were leased as they were created, for workers that are free.
+
+        Not where that is longer ago than the leases last, since the log was away: a look gives back
+        what nobody has begun.
+        """
+        leased_s = self._node.standby.leased_s
+        if leased and self._clock.monotonic() - leased_s < self._ttl_us / SECOND_US:
+            self.signed_s = leased_s
             self._submit([self._attempts.hold(task) for task in leased])
 
     def _submit(self, attempts: list[Attempt]) -> None:

@@ -145,6 +145,25 @@ def test_a_run_at_rest_starts_what_was_leased_for_it(log: HookedLog) -> None:
         assert [len(commit.bodies) for commit in log.read(after=0)] == [2, 1]
 
 
+def test_what_was_leased_for_a_run_too_long_ago_is_not_begun(
+    log: HookedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log may have been away since; the lease is given back, and taken anew."""
+    clock = ManualClock()
+    clock.advance(3_600)
+    with (
+        queue_on(log, workers=1, clock=clock) as queue,
+        running(queue, lambda _ctx, _task: None, lease_ttl="30s"),
+    ):
+        wait_until(lambda: node_of(queue).standby.ttl_us is not None, "the run to rest")
+        # As if it had been decided an hour ago.
+        monkeypatch.setattr(node_of(queue).standby, "note_decided", lambda: None)
+        queue.new()
+        wait_until(ends(queue, "1"))
+
+        assert kinds(queue, "1") == ["created", "leased", "released", "leased", "completed"]
+
+
 def test_a_run_whose_workers_are_busy_offers_nothing(log: HookedLog) -> None:
     """What is created meanwhile may be leased by others."""
     begun, gate = threading.Event(), threading.Event()
