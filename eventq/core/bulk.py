@@ -33,6 +33,8 @@ Pair = tuple[int, int]
 DIGEST_BYTES = 16
 # So many that had moved on are named at the end of a change.
 NAMED = 1_000
+# Why a task is left whose turn comes too late.
+TOO_LATE = "to expire before its turn comes"
 
 
 class MovedOn(Struct, frozen=True, gc=False):
@@ -190,7 +192,9 @@ class _Portion:
             # What it waits for may come back in this very commit.
             raise NotAllowedError("retry", task.key, task.recorded_state)
         if task.recorded_state in PENDING and start is not None:
-            at = max(start, self._now)
+            at, expires_at = max(start, self._now), task.expires_at_us
+            if at > self._now and expires_at is not None and at >= expires_at:
+                raise NotAllowedError("retry", task.key, TOO_LATE)
             self.revival.add(task.number, Updated(scheduled_at=at, **self._asking.marks))
         elif task.recorded_state in PENDING:
             edit = RetryTask(self._asking)
@@ -212,7 +216,7 @@ class _Portion:
         start = None if start is None or start <= self._now else start
         age_us = task.policy.max_age_us
         if start is not None and age_us is not None and start >= self._now + age_us:
-            raise NotAllowedError("retry", task.key, "to expire before its turn comes")
+            raise NotAllowedError("retry", task.key, TOO_LATE)
         self.revival.reopen(task, self._asking, start=start)
 
     def _task(self, number: int, history: list[Event]) -> Task:

@@ -13,6 +13,7 @@ from eventq.catalog.plan import Plan
 from eventq.catalog.selector import SelectorOptions
 from eventq.core.bulk import BeginBulk, ChangePortion
 from eventq.core.queue_events import Bulk
+from eventq.verify import verify
 from tests.catalog.many import FAILED
 from tests.support import ManualClock, node_of
 
@@ -85,6 +86,21 @@ def test_a_rate_spreads_what_is_retried(queue: Queue, clock: ManualClock) -> Non
 
     tasks = [queue.get(key) for key in ("1", "3", "5")]
     assert [task.scheduled_at_us - clock.us for task in tasks if task] == [0, 30e6, 60e6]
+
+
+@pytest.mark.parametrize("age_s, changed", [(60, 1), (61, 2)])
+def test_a_rate_moves_no_task_past_its_expiry(queue: Queue, age_s: int, changed: int) -> None:
+    """Whose turn would come too late stays as it is, and the change says why."""
+    first = queue.new({"late": 1}, delay="5s", max_age=age_s)
+    second = queue.new({"late": 1}, delay="5s", max_age=age_s)
+    done = queue.select(tags={"late": 1}).retry(rate="1/1m").apply()
+
+    late = f"cannot retry task '{second.key}': it is to expire before its turn comes"
+    assert done.changed == changed
+    assert [each.why for each in done.moved_on] == [late] * (2 - changed)
+    assert kinds(queue, second.number).count("updated") == changed
+    assert queue.get(first.key) in queue.tasks(state="ready")
+    assert verify(queue.log).ok
 
 
 def test_many_are_cancelled_and_updated(queue: Queue) -> None:
