@@ -164,9 +164,9 @@ ATTEMPTS = (
         name="renewal-stops-at-sigterm",
         breaks="13: a node that finishes what it runs lets its leases lapse",
         file="runner/lookout.py",
-        old="        settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)\n",
+        old="        settler.renew_if_due(now_s, unproven_seq=None if newer ",
         new="        if not stopping.asked_count:\n"
-        "            settler.renew_if_due(now_s, unproven_seq=self.lapses.unproven_seq)\n",
+        "            settler.renew_if_due(now_s, unproven_seq=None if newer ",
     ),
     Mutant(
         name="leases-after-sigterm",
