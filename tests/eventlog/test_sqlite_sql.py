@@ -160,8 +160,8 @@ def test_task_states_view_tells_how_tasks_stand(path: Path) -> None:
 
     first, second = "2023-11-14T22:13:20.000000Z", "2023-11-14T22:13:21.000002Z"
     error = "OSError: disk on fire"
-    # Its tags; no schedule with its due, flow, predecessors, limits, share.
-    plain = ["{}", *[None] * 6]
+    # Its tags; no schedule with its due, flow, predecessors, limits, share, trace.
+    plain = ["{}", *[None] * 7]
     assert rows == [
         ["default", 1, "first", first, None, "default", "scheduled", 1, error, None, *plain],
         ["default", 5, "5", second, None, "default", "expired", 1, "ValueError", None, *plain],
