@@ -133,8 +133,8 @@ def _watched(bench: Bench) -> Iterator[Figure]:
             beside.append(took_s)
             shares.append(share)
         ratio = median(after / before for before, after in zip(alone, beside, strict=True))
-        floor = None if loads else Floor(10, at_most=True)
-        yield Figure(f"{WATCHERS} {what}: tasks take longer by", 100 * (ratio - 1), "%", floor)
+        floor = None if loads else Floor(1.1, at_most=True)
+        yield Figure(f"tasks beside {WATCHERS} {what} take", ratio, "times as long", floor)
         yield Figure(f"tasks beside these {what}, median", 1_000 * median(beside), "ms")
         yield Figure(f"the console with {WATCHERS} {what}", 100 * median(shares), "% of a core")
 
