@@ -69,12 +69,15 @@ def handling_of(projection: Projection, task: Task, now: int) -> Handling:
 
 
 def rivals_of(projection: Projection, task: Task, now: int) -> Choice:
-    """The routes that the nodes which can take the task choose among."""
+    """The routes that the nodes which can take the task choose among; all, where there is none."""
     route = replace(task.route, needs=())
     audiences = {audience_of(member.joined) for member in projection.alive_members(now)}
     audiences = {audience for audience in audiences if audience.accepts(route)}
     if task.name is None:
         audiences.add(PLAIN_AUDIENCE)
+    if not audiences:
+        # Whoever comes may take all.
+        return lambda _: True
     return cache(
         lambda other: other == task.route or any(each.accepts(other) for each in audiences)
     )

@@ -207,6 +207,15 @@ def test_a_snooze_is_why_a_task_is_scheduled() -> None:
     assert cause.startswith("because of released at 3: put off for 1m by the worker on anna")
 
 
+def test_all_that_ranks_higher_is_ahead_where_no_node_has_come_yet() -> None:
+    """Whoever comes may take all of it."""
+    mail = Created(PLAIN, name="mail", priority=-1)
+    ocr = Created(PLAIN, name="docs.ocr")
+    answer = ask(told([(NEW, ocr)], [(NEW, mail)]), "2")
+
+    assert any("1 task was ahead: 1 by higher priority" in note for note in answer.notes)
+
+
 def test_who_was_ahead_is_told_of_a_node_that_joined_later() -> None:
     """By what the node that took the task chooses among, though it came when all were ready."""
     mail = Created(PLAIN, name="mail", priority=-1)
