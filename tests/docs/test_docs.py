@@ -124,9 +124,14 @@ def normal(text: str) -> str:
 
 
 def matches(shown: str, real: str) -> bool:
-    """Whether real output is what a page shows; `...` in the page stands for anything."""
-    parts = [re.escape(part) for part in normal(shown).split("...")]
-    return re.fullmatch(".*?".join(parts), normal(real), re.DOTALL) is not None
+    """Whether real output is what a page shows; `...` stands for anything.
+
+    A line that is nothing but `...` stands for any lines, or for none.
+    """
+    stands_for = {"...": ".*?", "...\n": "(?:.*?\n)?"}
+    parts = re.split(r"((?m:^)\.\.\.\n|\.\.\.)", normal(shown) + "\n")
+    pattern = "".join(stands_for.get(part) or re.escape(part) for part in parts)
+    return re.fullmatch(pattern, normal(real) + "\n", re.DOTALL) is not None
 
 
 def commands(block: Block) -> list[tuple[str, str]]:
