@@ -164,7 +164,7 @@ class Queue:
         """
         if log is not None and (url != DEFAULT_URL or namespace not in {"default", log.namespace}):
             raise ArgumentError("log", log, "a log, or a URL and a namespace, not both")
-        self.namespace = check_namespace(namespace) if log is None else log.namespace
+        self.namespace = name = check_namespace(namespace) if log is None else log.namespace
         count = usable_cores() if workers is None else workers
         self.workers = check_count(count, "workers", least=1, most=10_000)
         self._policy = make_policy(
@@ -175,13 +175,13 @@ class Queue:
             deadline=deadline,
         )
         self._registry = Registry(self, handlers)
-        log = log or open_log(url, namespace=self.namespace, create=check_flag(create, "create"))
-        self.log = open_archived(log, archive)
+        create, path = check_flag(create, "create"), check_path(catalog)
+        self.log = open_archived(log or open_log(url, namespace=name, create=create), archive)
         self.url, self.anchors = self.log.url, anchors
         self._node = Node(self.log, clock=clock or SystemClock())
         self._slot = RunSlot(self._node, chance=chance or random.random, beside=self._keeper)
         self._ends = EndWatch(self._node)
-        self._search = CatalogSearch(self.log, check_path(catalog))
+        self._search = CatalogSearch(self.log, path)
         self.task = self._registry.own.task
         """Registers a handler on this queue; see `Handlers.task`."""
         self.around = self._registry.own.around

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from eventq.core.asking import Asking
 from eventq.core.cascade import Revival
-from eventq.core.command import Decision, PastTasks
+from eventq.core.command import Decision, Draft, PastTasks
 from eventq.core.commits import Event
-from eventq.core.events import ByHand, Created, Updated
+from eventq.core.events import ByHand, Created
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
 from eventq.core.moves import changes, fold_events
 from eventq.core.newer import check_understood
@@ -191,22 +191,26 @@ class _Portion:
         if task.recorded_state is TaskState.WAITING:
             # What it waits for may come back in this very commit.
             raise NotAllowedError("retry", task.key, task.recorded_state)
-        if task.recorded_state in PENDING and start is not None:
-            at, expires_at = max(start, self._now), task.expires_at_us
-            if at > self._now and expires_at is not None and at >= expires_at:
-                raise NotAllowedError("retry", task.key, TOO_LATE)
-            self.revival.add(task.number, Updated(scheduled_at=at, **self._asking.marks))
-        elif task.recorded_state in PENDING:
-            edit = RetryTask(self._asking)
-            drafts = edit.events(task, self._projection, self._past, self._now)
-            if not drafts:
-                raise NotAllowedError("retry", task.key, "ready already")
-            for number, body in drafts:
+        if task.recorded_state in PENDING:
+            for number, body in self._bring_forward(task, start):
                 self.revival.add(number, body)
         elif task.recorded_state in REOPENABLE:
             self._reopen(task, start)
         else:
             raise NotAllowedError("retry", task.key, task.recorded_state)
+
+    def _bring_forward(self, task: Task, start: int | None) -> list[Draft]:
+        if start is None:
+            edit = RetryTask(self._asking)
+            drafts = edit.events(task, self._projection, self._past, self._now)
+        else:
+            at, expires_at = max(start, self._now), task.expires_at_us
+            if at > self._now and expires_at is not None and at >= expires_at:
+                raise NotAllowedError("retry", task.key, TOO_LATE)
+            drafts = UpdateTask(scheduled_at=at, asking=self._asking).events(task, self._now)
+        if not drafts:
+            raise NotAllowedError("retry", task.key, "ready already")
+        return drafts
 
     def _reopen(self, task: Task, start: int | None) -> None:
         if task.unique is not None and self.revival.is_taken(task.unique):

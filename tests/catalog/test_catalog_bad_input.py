@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,15 @@ def built(log: EventLog) -> Catalog:
     catalog = Catalog.open(log)
     catalog.catch_up()
     return catalog
+
+
+@pytest.mark.parametrize("wrong", [{"catalog": "shop.db"}, {"create": 1}])
+def test_a_queue_that_is_refused_has_made_no_log(wrong: dict[str, Any], tmp_path: Path) -> None:
+    """What it is told is checked before anything is opened."""
+    with pytest.raises(ArgumentError, match="|".join(wrong)):
+        Queue(f"sqlite:///{tmp_path}/a.db", **wrong)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def count(log: EventLog) -> int:

@@ -103,6 +103,17 @@ def test_a_rate_moves_no_task_past_its_expiry(queue: Queue, age_s: int, changed:
     assert verify(queue.log).ok
 
 
+def test_a_rate_leaves_what_comes_at_its_turn_already(queue: Queue, clock: ManualClock) -> None:
+    """No event says that nothing has changed."""
+    tasks = [queue.new({"paced": 1}, delay="5s") for _ in range(2)]
+    clock.advance(1)
+    done = queue.select(tags={"paced": 1}).retry(rate="15/1m").apply()
+
+    assert done.changed == 1
+    assert [each.number for each in done.moved_on] == [tasks[1].number]
+    assert [len(queue.history(task.key)) for task in tasks] == [2, 1]
+
+
 def test_many_are_cancelled_and_updated(queue: Queue) -> None:
     """By the same rules as one."""
     queue.select(name="*").update(priority=7, delay="2h").apply()
