@@ -63,7 +63,10 @@ class Links:
         numbers = [each[0] for each in content.get("after", ())]
         if numbers != list(task.after):
             raise BrokenError(8, f"it comes back after {numbers}, not after {list(task.after)}")
-        if by is None and any(each[1:] == ["failed"] for each in content.get("after", ())):
+        waived = {each[0] for each in content.get("after", ()) if each[1:] == ["waived"]}
+        if "undoes" in body:
+            self._judge_waived(task, waived)
+        elif by is None and any(each[1:] == ["failed"] for each in content.get("after", ())):
             raise BrokenError(8, "it is retried by hand, and minds what has failed before it")
         if by is not None and task.cause != by:
             raise BrokenError(8, f"it is revived by task {by}, which had not cancelled it")
@@ -154,6 +157,16 @@ class Links:
             return not (is_over or self._is_unneeded(task))
         hows = task.after.values()
         return "open" in hows or task.made.get("if_failed", "cancel") == "hold"
+
+    def _judge_waived(self, task: Task, waived: set[int]) -> None:
+        """An end is taken back: the task minds what it minded, and what has changed since then."""
+        opened = task.reopened_seq or task.number
+        for number, how in task.after.items():
+            other = self._world.tasks[number]
+            was_waived = how == "waived" and other.last_seq <= opened
+            if not other.is_lost and was_waived != (number in waived):
+                text = "minds task {}, which it did not" if was_waived else "minds task {} no more"
+                raise BrokenError(20, f"its end is taken back, and it {text.format(number)}")
 
     def _judge_maker(self, seq: int, task: Task, body: Body) -> None:
         """Invariant 19, and that what a member makes is in its flow."""
