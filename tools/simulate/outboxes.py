@@ -108,7 +108,9 @@ class Outboxes:
             relayed.relay()
         finally:
             self._relays_count -= 1
-            self.put_aside.update(each.key for each in self.database.store.aside())
+            aside = {each.key for each in self.database.store.aside()}
+            self._world.sometimes["a row set aside"] += len(aside - self.put_aside)
+            self.put_aside |= aside
 
     def retry(self, queue: Queue) -> None:
         """Somebody has a row relayed that was set aside, having looked that its task is not there.
