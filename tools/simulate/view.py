@@ -84,14 +84,9 @@ class View(MemoryLog):
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        world, armed = self._world, self.armed
+        world = self._world
         self._reach()
-        if armed == LOST_AND_AWAY and not any(map(LEASED.match, commit.bodies)):
-            armed = None
-        else:
-            self.armed = None
-        if armed is None and self.storm_left:
-            armed, self.storm_left = CONFLICT, self.storm_left - 1
+        armed = self._take_armed(commit)
         if armed is None and (judged := JUDGED.search(commit.bodies[0])) and world.chance.one_in(2):
             world.rouse(judged[1])
         if armed is None and world.now_us >= self.full_until_us:
@@ -117,6 +112,17 @@ class View(MemoryLog):
                 # Nobody can read back what became of it.
                 self.away_until_us = world.now_us + AWAY_US
             raise NodeDiedError if armed == DIE_AFTER else LogOutcomeUnknownError(armed)
+
+    def _take_armed(self, commit: Commit) -> str | None:
+        """What is to happen at this append."""
+        armed = self.armed
+        if armed == LOST_AND_AWAY and not any(map(LEASED.match, commit.bodies)):
+            armed = None
+        else:
+            self.armed = None
+        if armed is None and self.storm_left:
+            armed, self.storm_left = CONFLICT, self.storm_left - 1
+        return armed
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
