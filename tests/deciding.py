@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventq.core.asking import Asking
-from eventq.core.command import Draft, PastTasks
+from eventq.core.command import BulkSince, Draft, PastTasks
 from eventq.core.commits import Event
 from eventq.core.create import NewTask
 from eventq.core.create_tasks import CreateTasks
@@ -67,6 +67,10 @@ class KnownPast:
     def caused_by(self, _number: int) -> list[int]:
         """See PastTasks.caused_by."""
         return []
+
+    def bulk_since(self, _bulk: int, _after: int, until: int) -> BulkSince:
+        """See PastTasks.bulk_since."""
+        return BulkSince(until, set(), is_over=False)
 
     def ahead(self, _numbers: list[int]) -> PastTasks:
         """See PastTasks.ahead."""

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from msgspec import Raw
 from msgspec.structs import replace
 
-from eventq.core.bulk import ChangePortion, digest_of
+from eventq.core.bulk import ChangePortion, EndBulk, digest_of
 from eventq.core.cascade import tend
 from eventq.core.command import NEW, Draft
 from eventq.core.commits import AnyTold
@@ -467,12 +467,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.commit(story, decision.events)
         again = command.decide(self.projection, self.logged, self.now)
         assert again.events == []
-        assert again.result.changed == decision.result.changed == len(self.bulks.bulks[-1])
-        places = dict(pairs)
-        moved_on = decision.result.moved_on
+        moved_on, places = decision.result.moved_on, dict(pairs)
+        assert again.result.moved_on == moved_on
+        assert len(pairs) - len(moved_on) == len(self.bulks.bulks[-1])
         left = tuple((each.number, places[each.number]) for each in moved_on)
-        ended = BulkEnded(decision.result.changed, len(moved_on), left, bulk=number)
-        self.commit(self.model._tell([(NODE, "bulk_ended")]), [(NODE, ended)])
+        ending = EndBulk(number, said, left, number).decide(self.projection, self.logged, self.now)
+        ended = BulkEnded(len(pairs) - len(moved_on), len(moved_on), left, bulk=number)
+        assert ending.events == [(NODE, ended)]
+        self.commit(self.model._tell([(NODE, "bulk_ended")]), ending.events)
 
     @rule(thing=schedule_things)
     def schedule(self, thing: Thing) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 from msgspec import UNSET, Struct
 
-from eventq.core.commits import KIND_OF, OF_BULKS, AnyBody, Unknown, decode_at
-from eventq.core.events import ByHand
+from eventq.core.commits import AnyBody, Unknown, decode_at
 from eventq.core.queue_events import Bulk, BulkEnded
 from eventq.core.values import BulkAction
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
+from eventq.replay.bulks import BULK_KINDS, is_part
 from eventq.replay.fold import commits_of, stored_kind
-
-BULK_KINDS = frozenset(KIND_OF[body] for body in OF_BULKS)
 
 
 class BulkState(Struct, frozen=True):
@@ -51,23 +49,6 @@ def bulk_events(log: EventLog, *, after: int) -> Iterator[tuple[int, int, Bulk |
                 [body] = decode_at(seq, [text])
                 if isinstance(body, (Bulk, BulkEnded)):
                     yield seq, commit.at, body
-
-
-def has_ended(log: EventLog, bulk: int) -> bool:
-    """Whether the log says that a change is done."""
-    return any(
-        isinstance(body, BulkEnded) and body.bulk == bulk
-        for _, _, body in bulk_events(log, after=bulk)
-    )
-
-
-def is_part(seq: int, text: str, bulk: int) -> bool:
-    """Whether a stored event is one of those that a change has made of its tasks."""
-    # Most are told by their text alone, which is much quicker; tags may hold it, too.
-    if f'"bulk":{bulk}' not in text or stored_kind(text) in BULK_KINDS:
-        return False
-    [body] = decode_at(seq, [text])
-    return isinstance(body, ByHand) and body.bulk == bulk
 
 
 def find_event(log: EventLog, seq: int) -> tuple[int, int, AnyBody | Unknown]:

@@ -13,12 +13,10 @@ from typing import Any, Literal, Protocol
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
-from eventq.catalog.bulks import has_ended
 from eventq.catalog.record import Source, TaskRecord
 from eventq.catalog.selector import Selector
-from eventq.core.asking import Asking, check_asking
+from eventq.core.asking import check_asking
 from eventq.core.bulk import (
-    NAMED,
     BeginBulk,
     ChangePortion,
     EndBulk,
@@ -28,13 +26,14 @@ from eventq.core.bulk import (
 )
 from eventq.core.durations import Duration
 from eventq.core.manage import UpdateTask, make_update
-from eventq.core.queue_events import Bulk, BulkEnded
+from eventq.core.queue_events import Bulk
 from eventq.core.rule_options import parse_rate
 from eventq.core.task import PENDING, REOPENABLE, TaskState
 from eventq.core.validation import check_count
 from eventq.core.values import COMMIT_EVENTS, BulkAction, Via
 from eventq.errors import ArgumentError, LogCorruptError
 from eventq.node.node import Node
+from eventq.replay.bulks import bulk_since
 from eventq.replay.points import Point
 
 # How many records a plan shows at the most.
@@ -223,25 +222,33 @@ class Selection:
 def apply_bulk(
     node: Node, number: int, said: Bulk, pairs: list[Pair], progress: Progress | None = None
 ) -> Applied:
-    """Changes what is left to change of a change that has begun, and says that it is done."""
-    begin = changed = 0
+    """Changes what is left to change of a change that has begun, and says that it is done.
+
+    Others may do the same meanwhile: what they have changed counts, and once one says that all is
+    done, nothing more is changed. Raises LogArchivedError.
+    """
+    # Before the first commit, in which others would wait for it.
+    since = bulk_since(node.log, number, after=number, until=node.log.head().seq)
+    begin, looked_seq, is_over, changed = 0, since.seq, since.is_over, since.changed
     moved_on: list[MovedOn] = []
     while begin < len(pairs):
         portion = tuple(pairs[begin : begin + PORTION])
-        done = node.execute(ChangePortion(number, said, portion, begin)).result
+        command = ChangePortion(number, said, portion, begin, looked_seq, is_over)
+        done = node.execute(command).result
         assert done.taken > 0, "one always finds room"
         begin += done.taken
-        changed += done.changed
         moved_on += done.moved_on
+        looked_seq, is_over = done.since.seq, is_over or done.since.is_over
+        changed |= done.since.changed
         if progress is not None:
             progress(begin, len(pairs))
-    if not has_ended(node.log, number):
-        last_seqs = dict(pairs)
-        left = tuple((each.number, last_seqs[each.number]) for each in moved_on[:NAMED])
-        asking = Asking(said.by, via=said.via, bulk=number)
-        ended = BulkEnded(changed, len(moved_on), left, **asking.marks_but_reason)
-        node.execute(EndBulk(ended))
-    return Applied(number, changed, moved_on)
+    last_seqs = dict(pairs)
+    left = tuple((e.number, last_seqs[e.number]) for e in moved_on if e.number not in changed)
+    if not is_over:
+        left = node.execute(EndBulk(number, said, left, looked_seq)).result
+    numbers = {each for each, _ in left}
+    moved_on = [each for each in moved_on if each.number in numbers]
+    return Applied(number, len(pairs) - len(moved_on), moved_on)
 
 
 def check_found(number: int, said: Bulk, pairs: list[Pair]) -> list[Pair]:

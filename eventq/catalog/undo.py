@@ -6,7 +6,7 @@ moved on since.
 
 from __future__ import annotations
 
-from eventq.catalog.bulks import find_event, is_part
+from eventq.catalog.bulks import find_event
 from eventq.catalog.passing import records_of
 from eventq.catalog.plan import SAMPLE, MeantTasks, Plan, check_found
 from eventq.catalog.undo_rules import UNDOABLE, RulePlan, plan_rule_undo
@@ -19,6 +19,7 @@ from eventq.core.values import NODE
 from eventq.errors import NotUndoableError
 from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
+from eventq.replay.bulks import is_part
 from eventq.replay.fold import commits_of, decode_events, stored_kind
 from eventq.replay.points import Point
 

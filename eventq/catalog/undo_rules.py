@@ -13,9 +13,9 @@ from eventq.catalog.record import TaskRecord
 from eventq.core.asking import Asking, check_asking
 from eventq.core.bulk import MovedOn
 from eventq.core.commits import KIND_OF, OF_RULES, AnyBody, AnyRule, decode_at
-from eventq.core.govern import SAID_SINCE, TakeBackRule
+from eventq.core.govern import PAUSE_OVER, SAID_SINCE, TakeBackRule
 from eventq.core.queue_events import Limited, Paused, Planned, Resumed, Shared, Ticked, Unplanned
-from eventq.core.scheduling import EditSchedule
+from eventq.core.scheduling import EditSchedule, replanned
 from eventq.core.values import Via
 from eventq.errors import LogArchivedError, NotUndoableError
 from eventq.eventlog.contract import EventLog
@@ -65,7 +65,7 @@ class RulePlan(Struct, frozen=True):
         elif isinstance(undone, Paused):
             said = Resumed(undone.scope)
         else:
-            raise NotUndoableError(self.position, "the pause would be over by now")
+            raise NotUndoableError(self.position, PAUSE_OVER)
         return replace(said, decided_at=None, **asking.marks)
 
     def _is_over(self, said: Paused) -> bool:
@@ -85,11 +85,16 @@ class RulePlan(Struct, frozen=True):
                 wanted: Planned | Unplanned = Unplanned(undone.schedule, **asking.marks)
             else:
                 next_at = rule_of(self.before.timing, now).after(now)
-                if known is not None:
-                    told = paused_ticks(known, now) if known.planned.paused else None
-                    if known.planned.timing == self.before.timing:
-                        next_at = known.next_at if told is None else told.next_at
-                wanted = replace(self.before, next_at=next_at, decided_at=None, **asking.marks)
+                said = replace(self.before, next_at=next_at, decided_at=None, **asking.marks)
+                if known is not None and known.planned.paused:
+                    told = paused_ticks(known, now)
+                if told is None:
+                    # A due that has come, and is not dealt with yet, is not forgotten.
+                    wanted = replace(replanned(known, said, now), paused=said.paused)
+                elif standing is not None and standing.timing == said.timing:
+                    wanted = replace(said, next_at=told.next_at)
+                else:
+                    wanted = said
             bodies: tuple[Planned | Unplanned | Ticked, ...] = (
                 (wanted,) if told is None else (told, wanted)
             )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from eventq.core.asking import Asking
 from eventq.core.cascade import Revival
-from eventq.core.command import Decision, Draft, PastTasks
+from eventq.core.command import BulkSince, Decision, Draft, PastTasks
 from eventq.core.commits import Event
 from eventq.core.events import ByHand, Created
 from eventq.core.manage import CancelTask, RetryTask, UpdateTask
@@ -35,6 +35,8 @@ DIGEST_BYTES = 16
 NAMED = 1_000
 # Why a task is left whose turn comes too late.
 TOO_LATE = "to expire before its turn comes"
+# Or that did not fit when the change was done: it may by now.
+OVER = "the change is over"
 
 
 class MovedOn(Struct, frozen=True, gc=False):
@@ -45,12 +47,12 @@ class MovedOn(Struct, frozen=True, gc=False):
 
 
 class PortionDone(Struct, frozen=True, gc=False):
-    """What became of a portion: how many tasks of it were looked at, and changed."""
+    """What became of a portion: how many tasks of it were looked at; all others are changed."""
 
     taken: int
-    changed: int
-    """Also those that an earlier try had changed."""
     moved_on: tuple[MovedOn, ...]
+    since: BulkSince
+    """What the log said of the change when this was decided."""
 
 
 def digest_of(pairs: Iterable[Pair]) -> str:
@@ -84,43 +86,63 @@ class BeginBulk(Struct, frozen=True):
 
 
 class EndBulk(Struct, frozen=True):
-    """Says that a change is done; once more does no harm."""
+    """Says that a change is done, unless the log says so; the result is what had moved on.
 
-    wanted: BulkEnded
+    ``left`` are the tasks of it that had not been changed up to ``looked_seq``.
+    """
+
+    bulk: int
+    said: Bulk
+    left: tuple[Pair, ...]
+    looked_seq: int
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
-    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[None]:
+    def decide(
+        self, projection: Projection, past: PastTasks, _now: int
+    ) -> Decision[tuple[Pair, ...]]:
         """See Command.decide."""
         check_understood(projection.unknown)
-        return Decision([(NODE, self.wanted)], None)
+        since = past.bulk_since(self.bulk, self.looked_seq, projection.seq)
+        # Somebody else may have found that one of them still fits.
+        left = tuple(pair for pair in self.left if pair[0] not in since.changed)
+        if since.is_over:
+            return Decision([], left)
+        marks = Asking(self.said.by, via=self.said.via, bulk=self.bulk).marks_but_reason
+        ended = BulkEnded(self.said.count - len(left), len(left), left[:NAMED], **marks)
+        return Decision([(NODE, ended)], left)
 
 
 class ChangePortion(Struct, frozen=True):
     """Changes tasks of one change as far as one commit takes them, in their order.
 
-    ``begin`` is how many tasks of the change come before these.
+    ``begin`` is how many tasks of the change come before these. Up to ``looked_seq`` its caller
+    knows what the log says of it: whether it ``is_over``, and so changes nothing more.
     """
 
     bulk: int
     said: Bulk
     pairs: tuple[Pair, ...]
     begin: int = 0
+    looked_seq: int = 0
+    is_over: bool = False
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[PortionDone]:
         """See Command.decide."""
         check_understood(projection.unknown)
+        since = past.bulk_since(self.bulk, max(self.looked_seq, self.bulk), projection.seq)
         past = past.ahead([number for number, _ in self.pairs])
-        portion = _Portion(self.bulk, self.said, projection, past, now)
+        is_over = self.is_over or since.is_over
+        portion = _Portion(self.bulk, self.said, projection, past, now, is_over=is_over)
         taken = 0
         for pair in self.pairs:
             if portion.revival.is_full:
                 break
             portion.take(pair, self.begin + taken)
             taken += 1
-        done = PortionDone(taken, portion.changed, tuple(portion.moved_on))
+        done = PortionDone(taken, tuple(portion.moved_on), since)
         return Decision(portion.revival.drafts, done)
 
 
@@ -128,16 +150,23 @@ class _Portion:
     """The drafts of one commit, and what became of each task."""
 
     def __init__(
-        self, bulk: int, said: Bulk, projection: Projection, past: PastTasks, now: int
+        self,
+        bulk: int,
+        said: Bulk,
+        projection: Projection,
+        past: PastTasks,
+        now: int,
+        *,
+        is_over: bool,
     ) -> None:
         self.revival = Revival(projection, past, room=COMMIT_EVENTS, now=now)
-        self.changed = 0
         self.moved_on: list[MovedOn] = []
         self._bulk = bulk
         self._said = said
         self._projection = projection
         self._past = past
         self._now = now
+        self._is_over = is_over
         self._asking = Asking(said.by, said.reason, said.via, bulk)
 
     def take(self, pair: Pair, place: int) -> None:
@@ -146,10 +175,11 @@ class _Portion:
         history = self._past.history(number)
         last = next((e for e in reversed(history) if changes(e.body)), None)
         if last is None or last.seq != last_seq:
-            if any(self._is_own(event) for event in history if event.seq > last_seq):
-                self.changed += 1
-            else:
+            if not any(self._is_own(event) for event in history if event.seq > last_seq):
                 self.moved_on.append(MovedOn(number, _said_since(last)))
+            return
+        if self._is_over:
+            self.moved_on.append(MovedOn(number, OVER))
             return
         if self.revival.holds(number):
             self.moved_on.append(MovedOn(number, "it came back with another one"))
@@ -158,8 +188,6 @@ class _Portion:
             self._change(number, history, last, place)
         except EventqError as error:
             self.moved_on.append(MovedOn(number, str(error)))
-        else:
-            self.changed += 1
 
     def _is_own(self, event: Event) -> bool:
         return isinstance(event.body, ByHand) and event.body.bulk == self._bulk

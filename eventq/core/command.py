@@ -32,6 +32,17 @@ class Decision(Struct, Generic[R], frozen=True, gc=False):
     """Its tasks refer to each other, by places: see `link.placed`."""
 
 
+class BulkSince(Struct, frozen=True, gc=False):
+    """What the log says of a change to many tasks behind one position, up to another."""
+
+    seq: int
+    """Up to here."""
+    changed: set[int]
+    """The tasks that it has changed there."""
+    is_over: bool
+    """The log says there that it is done."""
+
+
 class PastTasks(Protocol):
     """What only the log knows: keys that are taken, final tasks, histories."""
 
@@ -46,6 +57,9 @@ class PastTasks(Protocol):
 
     def caused_by(self, number: int, /) -> list[int]:
         """The tasks that the task's end has cancelled at any time, as far as the log holds that."""
+
+    def bulk_since(self, bulk: int, after: int, until: int, /) -> BulkSince:
+        """What has become of a change to many tasks behind a position. Raises LogArchivedError."""
 
     def ahead(self, numbers: list[int], /) -> PastTasks:
         """The same, with what it knows of many tasks read at once: for one decision on them all."""
@@ -69,6 +83,10 @@ class NoPast:
     def caused_by(self, _number: int) -> list[int]:
         """See PastTasks.caused_by."""
         return []
+
+    def bulk_since(self, _bulk: int, _after: int, until: int) -> BulkSince:
+        """See PastTasks.bulk_since."""
+        return BulkSince(until, set(), is_over=False)
 
     def ahead(self, _numbers: list[int]) -> PastTasks:
         """See PastTasks.ahead."""

@@ -24,6 +24,7 @@ from eventq.errors import ArgumentError, NotUndoableError
 # Of one commit: a pause that calls off more takes several.
 CANCELLED_AT_ONCE = 500
 SAID_SINCE = "something else has been said since"
+PAUSE_OVER = "the pause would be over by now"
 OLDER = "a newer definition has taken its place; give it a higher `version` to bring it back"
 
 
@@ -176,13 +177,17 @@ class TakeBackRule(Struct, frozen=True):
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
-    def decide(self, projection: Projection, _past: PastTasks, _now: int) -> Decision[None]:
+    def decide(self, projection: Projection, _past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
         check_understood(projection.unknown)
         standing = _standing(projection, self.undone)
         if standing != (None if isinstance(self.undone, Resumed) else self.undone):
             raise NotUndoableError(self.position, SAID_SINCE)
         wanted = self.wanted
+        if isinstance(wanted, Resumed):
+            pause = projection.governing.pauses.by_scope.get(wanted.scope)
+            if pause is None or not pause.is_on(now):
+                raise NotUndoableError(self.position, PAUSE_OVER)
         if isinstance(wanted, (Limited, Shared)):
             assert isinstance(standing, (Limited, Shared)), "it is what was said last"
             # By hand, so that the definition in code does not come back by itself.

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from eventq.core.command import Draft
 from eventq.core.commits import OF_RULES, OF_SCHEDULES, AnyBody, Commit
-from eventq.core.events import Created, Retried
+from eventq.core.events import ByHand, Created, Retried
 from eventq.core.link import logged_key
 from eventq.core.queue_events import Followed, Limited, Paused, Resumed, Shared, Unfollowed
 from eventq.core.seal import seal_commit
@@ -31,7 +31,17 @@ def dated(drafts: list[Draft], now: int) -> list[Draft]:
 class CommitPlan:
     """What one commit will hold. A command that finds no room waits for the next one."""
 
-    __slots__ = ("_head", "_size_bytes", "_taken", "_touched", "at", "bodies", "keys", "tasks")
+    __slots__ = (
+        "_bulks",
+        "_head",
+        "_size_bytes",
+        "_taken",
+        "_touched",
+        "at",
+        "bodies",
+        "keys",
+        "tasks",
+    )
 
     def __init__(self, head: Head, now: int) -> None:
         """``now`` is what decisions go by."""
@@ -45,12 +55,14 @@ class CommitPlan:
         self._touched: set[int] = set()
         # Unique values that tasks are made or reopened with, followers, schedules, limits, pauses.
         self._taken: set[tuple[str, object]] = set()
+        # Changes to many tasks: what says that one is over did not see what else it does here.
+        self._bulks: set[int] = set()
 
     def add(self, drafts: list[Draft], texts: list[str]) -> int | None:
         """Gives the drafts the next positions, and returns the first of them.
 
         It returns None where they do not fit: in number, in bytes, or since they touch a task, a
-        key, a unique value, a follower, a schedule, a limit or a pause that is touched already:
+        key, a unique value, a follower, a schedule, a limit, a pause or a bulk that is touched:
         whoever decided to take one did not see that another does, in the same commit.
         """
         size_bytes = len("".join(texts).encode())
@@ -69,6 +81,8 @@ class CommitPlan:
                 self.tasks.append(number)
                 if number != NODE:
                     self._touched.add(number)
+                if isinstance(body, ByHand) and body.bulk is not None:
+                    self._bulks.add(body.bulk)
                 if type(body) in TAKING and (taken := _taken_by(body)) is not None:
                     self._taken.add(taken)
             seq += 1
@@ -106,6 +120,8 @@ class CommitPlan:
                     return False
             elif number in self._touched or self._has_touched(_after(body)):
                 return False
+        if self._bulks and any(isinstance(b, ByHand) and b.bulk in self._bulks for _, b in drafts):
+            return False
         return not self._taken or all(_taken_by(body) not in self._taken for _, body in drafts)
 
     def _has_touched(self, after: tuple[Predecessor, ...]) -> bool:

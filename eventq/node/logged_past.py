@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from eventq.core.command import BulkSince
 from eventq.core.commits import Event
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
+from eventq.replay.bulks import bulk_since
 from eventq.replay.fold import created_and_task, decode_events, decode_histories
 
 
@@ -40,6 +42,10 @@ class LoggedPast:
         """See PastTasks.caused_by."""
         read = self._read.get(number)
         return self._log.caused_by([number]).get(number, []) if read is None else read[1]
+
+    def bulk_since(self, bulk: int, after: int, until: int) -> BulkSince:
+        """See PastTasks.bulk_since."""
+        return bulk_since(self._log, bulk, after=after, until=until)
 
     def ahead(self, numbers: list[int]) -> LoggedPast:
         """See PastTasks.ahead."""

@@ -114,6 +114,42 @@ def test_a_rate_leaves_what_comes_at_its_turn_already(queue: Queue, clock: Manua
     assert [len(queue.history(task.key)) for task in tasks] == [2, 1]
 
 
+def test_a_change_that_is_over_changes_nothing_more(queue: Queue, clock: ManualClock) -> None:
+    """Not what fits by now, either: applied again, or by whoever was late to finish it."""
+    tasks = [queue.new({"late": 1}, delay="5s", max_age=60) for _ in range(2)]
+    plan = queue.select(tags={"late": 1}).retry(rate="1/1m")
+    done = plan.apply()
+    head = queue.log.head()
+    clock.advance(59)
+    pair = (tasks[1].number, tasks[1].number)
+    late = ChangePortion(done.id, plan._wanted, (pair,), 1)
+    found = node_of(queue).execute(late).result
+
+    assert [each.number for each in done.moved_on] == [tasks[1].number]
+    assert [each.why for each in found.moved_on] == ["the change is over"]
+    for again in (plan.apply(), queue.finish_bulk(done.id)):
+        assert (again.changed, [each.number for each in again.moved_on]) == (1, [pair[0]])
+    assert queue.log.head() == head
+
+
+def test_who_ends_a_change_counts_what_others_have_changed(queue: Queue) -> None:
+    """One node found that a task did not fit; for another, later, it did."""
+    unique = queue.new({"n": 1}, unique="one")
+    queue.cancel(unique.key)
+    other = queue.new({"n": 2}, unique="one")
+    plan = queue.select(number=unique.number).retry()
+
+    def others_go_on(_done: int, _count: int) -> None:
+        queue.cancel(other.key)
+        assert plan.id is not None
+        queue.finish_bulk(plan.id)
+
+    done = plan.apply(progress=others_go_on)
+
+    assert (done.changed, done.moved_on) == (1, [])
+    assert kinds(queue, plan.position) == ["bulk", "cancelled", "retried", "bulk_ended"]
+
+
 def test_many_are_cancelled_and_updated(queue: Queue) -> None:
     """By the same rules as one."""
     queue.select(name="*").update(priority=7, delay="2h").apply()

@@ -230,6 +230,40 @@ def test_a_schedule_is_planned_as_it_was(queue: Queue) -> None:
     assert queue.schedules["look"].state.by == "ada"
 
 
+def test_a_pause_that_is_over_is_not_taken_back(queue: Queue, clock: ManualClock) -> None:
+    """There is nothing to resume, whenever the plan was made; the log stays right."""
+    queue.pause(lane="mail", until="1m")
+    paused = queue.log.head()
+    plan = queue.undo(paused.seq)
+    clock.advance(60)
+    for late in (plan, queue.undo(paused.seq)):
+        with pytest.raises(NotUndoableError, match="over by now"):
+            late.apply()
+
+    assert queue.log.head() == paused
+
+
+def test_a_due_that_has_come_is_not_forgotten_by_an_undo(queue: Queue, clock: ManualClock) -> None:
+    """Its schedule gets its old timing again, and the due is dealt with all the same."""
+
+    @queue.task("look")
+    def look() -> None:
+        """Nothing to do."""
+
+    queue.every("1h", look, schedule="look")
+    queue.run(until="idle", signals=False)
+    queue.schedules["look"].update(every="3h", by="ada")
+    updated = queue.log.head().seq
+    [due] = queue.schedules["look"].next(1)
+    clock.advance(3.5 * 3_600)
+    queue.undo(updated).apply(by="ada")
+
+    assert queue.schedules["look"].next(1) == [due]
+    queue.run(until="idle", signals=False)
+    ticked: Any = [event.body for event in queue.events() if event.kind == "ticked"][-1]
+    assert ticked.due == int(due.timestamp() * 1e6)
+
+
 def test_an_undo_is_undone_again_and_again(queue: Queue) -> None:
     """Each takes back the one before it; the tasks go to and fro."""
     last = queue.select(**FAILED).retry().apply().id

@@ -10,13 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from tests.stage import random_stage
-from tests.tools import faults_of_rules, faults_of_tasks
+from tests.tools import faults_of_changes, faults_of_rules, faults_of_tasks
 from tests.tools.good_histories import STORIES
 from tests.tools.histories import Told, changed, checked, invariants, raw_commits, sealed
 from tests.tools.telling import JOINED, QUEUE, ago, completed, created, leased, of, said
 from tools.history.checker import RawCommit
 
-FAULTS = faults_of_tasks.FAULTS | faults_of_rules.FAULTS
+FAULTS = faults_of_tasks.FAULTS | faults_of_rules.FAULTS | faults_of_changes.FAULTS
 
 
 @pytest.mark.parametrize("name", FAULTS)

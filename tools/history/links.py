@@ -63,7 +63,9 @@ class Links:
         numbers = [each[0] for each in content.get("after", ())]
         if numbers != list(task.after):
             raise BrokenError(8, f"it comes back after {numbers}, not after {list(task.after)}")
-        if by is None and any(each[1:] == ["failed"] for each in content.get("after", ())):
+        if "undoes" in body:
+            self._judge_taken_back(task, content.get("after", ()))
+        elif by is None and any(each[1:] == ["failed"] for each in content.get("after", ())):
             raise BrokenError(8, "it is retried by hand, and minds what has failed before it")
         if by is not None and task.cause != by:
             raise BrokenError(8, f"it is revived by task {by}, which had not cancelled it")
@@ -71,10 +73,7 @@ class Links:
         if by is not None and "waived" in task.after.values():
             raise BrokenError(8, "what is revived minds all that has failed")
         task.cause = None
-        for number in self._behind.get(task.number, ()):
-            other = self._world.tasks[number]
-            if other.state == "waiting" and other.after.get(task.number) == "failed":
-                other.after[task.number] = "open"
+        self._await_again(task)
         flow = self.flow_of(task)
         if flow is not None and flow.is_closed:
             if task.number in flow.members:
@@ -154,6 +153,23 @@ class Links:
             return not (is_over or self._is_unneeded(task))
         hows = task.after.values()
         return "open" in hows or task.made.get("if_failed", "cancel") == "hold"
+
+    def _await_again(self, task: Task) -> None:
+        for number in self._behind.get(task.number, ()):
+            other = self._world.tasks[number]
+            if other.state == "waiting" and other.after.get(task.number) == "failed":
+                other.after[task.number] = "open"
+
+    def _judge_taken_back(self, task: Task, after: list[list[Any]]) -> None:
+        """An end is taken back: the task minds what it minded, and what has changed since then."""
+        opened = task.reopened_seq or task.number
+        waived = {each[0] for each in after if each[1:] == ["waived"]}
+        for number, how in task.after.items():
+            other = self._world.tasks[number]
+            was_waived = how == "waived" and other.last_seq <= opened
+            if not other.is_lost and was_waived != (number in waived):
+                text = "minds task {}, which it did not" if was_waived else "minds task {} no more"
+                raise BrokenError(20, f"its end is taken back, and it {text.format(number)}")
 
     def _judge_maker(self, seq: int, task: Task, body: Body) -> None:
         """Invariant 19, and that what a member makes is in its flow."""

@@ -106,6 +106,7 @@ def check_all(simulation: Simulation) -> list[Finding]:
     findings += check_folds(simulation, log)[:MOST]
     for check in (_appended, _calls, _effects, _followers, _lapses):
         findings += list(check(simulation, facts))[:MOST]
+    findings += list(simulation.clients.outboxes.judge(_keys_of(facts)))[:MOST]
     findings += list(check_overdue(simulation))[:MOST]
     return findings
 
@@ -241,6 +242,15 @@ def _calls(simulation: Simulation, facts: Facts) -> Iterable[Finding]:
         for number in call.made:
             if number not in created:
                 yield Finding("call", call.number, f"{call.what} returned {number}, not in the log")
+
+
+def _keys_of(facts: Facts) -> dict[str, list[int]]:
+    """The tasks with each key."""
+    found: dict[str, list[int]] = {}
+    for seq, _, body in facts.bodies:
+        if type(body) is Created and body.key is not None:
+            found.setdefault(body.key, []).append(seq)
+    return found
 
 
 def _effects(simulation: Simulation, facts: Facts) -> Iterable[Finding]:

@@ -17,7 +17,9 @@ from eventq.core.task import Task, instant
 from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.queue import Queue
 from eventq.schedules.managing import QueueSchedule
+from tools.simulate.changes import Changes
 from tools.simulate.hosts import Host
+from tools.simulate.outboxes import OWN, Outboxes
 from tools.simulate.workloads import LANES, NAMES
 from tools.simulate.world import NodeDiedError, World
 
@@ -48,6 +50,8 @@ class Clients:
         self.calls: list[Call] = []
         self.keys: list[str] = []
         """The keys of the tasks that calls have returned."""
+        self.changes = Changes(world)
+        self.outboxes = Outboxes(world)
         self._world = world
         self._marks = 0
         self._call = Call(0, "")
@@ -56,7 +60,14 @@ class Clients:
         self._makers: list[Callable[[Queue], object]] = [
             *makers,
             *chance.some(
-                [self._new_keyed, self._new_unique, self._flow, self._new_rough, self._contend],
+                [
+                    self._new_keyed,
+                    self._new_unique,
+                    self._flow,
+                    self._new_rough,
+                    self._contend,
+                    self._write_rows,
+                ],
                 share=0.7,
             ),
         ]
@@ -70,6 +81,14 @@ class Clients:
             self._rule,
             self._pause,
             self._drop_follower,
+            self._bulk,
+            self._bulk,
+            self._finish_bulk,
+            self._undo,
+            self._undo,
+            self._relay,
+            self._relay,
+            self._retry_row,
         ]
         self._managers = chance.some(managers, share=0.7) or managers
         for calls in (self._makers, self._managers):
@@ -233,7 +252,25 @@ class Clients:
         self._world.sometimes["contention"] += 1
         return flow.tasks
 
+    def _write_rows(self, queue: Queue) -> object:
+        """A transaction of the application: rows that become tasks once they are relayed."""
+        chance, rows = self._world.chance, []
+        for _ in range(1 + chance.below(3)):
+            is_pooled = chance.one_in(6)
+            key = f"k{chance.below(25)}" if is_pooled else f"{OWN}{self._marks + 1}"
+            tags, options = self._tags(), self._options()
+            if is_pooled:
+                tags, options = {"keyed": chance.below(2)}, {}
+            self._call.asked[-1] = key, tags, False
+            rows.append((key, {"tags": tags, **options}))
+        self.outboxes.write(queue, rows)
+        return None
+
     # Managing.
+
+    def _by(self) -> str:
+        """Whom the log names for what this call does."""
+        return f"c{self._call.number}"
 
     def _newest(self) -> list[str]:
         chance = self._world.chance
@@ -247,21 +284,22 @@ class Clients:
         return chance.pick(self.keys[-NEWEST:] if chance.random() < 0.8 else self.keys)
 
     def _cancel(self, queue: Queue) -> object:
-        queue.cancel(self._one(), reason="why not")
+        queue.cancel(self._one(), reason="why not", by=self._by())
         return None
 
     def _retry(self, queue: Queue) -> object:
         chance, causes = self._world.chance, self._world.causes
         # Whose end has hurt others is what people see, and mend.
-        queue.retry(str(chance.pick(causes)) if causes and chance.one_in(2) else self._one())
+        key = str(chance.pick(causes)) if causes and chance.one_in(2) else self._one()
+        queue.retry(key, by=self._by())
         return None
 
     def _update(self, queue: Queue) -> object:
         chance = self._world.chance
         if chance.one_in(2):
-            queue.update(self._one(), priority=chance.below(4))
+            queue.update(self._one(), priority=chance.below(4), by=self._by())
         else:
-            queue.update(self._one(), delay=chance.pick((0, 3, 30)))
+            queue.update(self._one(), delay=chance.pick((0, 3, 30)), by=self._by())
         return None
 
     def _repeat(self, queue: Queue) -> object:
@@ -282,10 +320,10 @@ class Clients:
         chance = self._world.chance
         schedule = queue.schedules[f"s{chance.below(3)}"]
         ask: list[Callable[[], object]] = [
-            schedule.pause,
-            schedule.resume,
+            lambda: schedule.pause(by=self._by()),
+            lambda: schedule.resume(by=self._by()),
             schedule.trigger,
-            lambda: schedule.update(every=chance.pick((7, 45))),
+            lambda: schedule.update(every=chance.pick((7, 45)), by=self._by()),
             lambda: self._backfill(schedule, queue),
         ]
         return chance.pick(ask)()
@@ -305,14 +343,14 @@ class Clients:
     def _rule(self, queue: Queue) -> object:
         chance = self._world.chance
         if chance.one_in(3):
-            queue.set_turns(per="tenant", weights={"big": 1 + chance.below(3)})
+            queue.set_turns(per="tenant", weights={"big": 1 + chance.below(3)}, by=self._by())
             return None
         bounds: list[dict[str, Any]] = [
             {"running": 1 + chance.below(3)},
             {"rate": chance.pick(("2/5s", "10/1m"))},
             {},
         ]
-        queue.set_limit(f"l{chance.below(3)}", **chance.pick(bounds))
+        queue.set_limit(f"l{chance.below(3)}", by=self._by(), **chance.pick(bounds))
         return None
 
     def _pause(self, queue: Queue) -> object:
@@ -326,8 +364,31 @@ class Clients:
         ]
         scope = chance.pick(scopes)
         if chance.one_in(2):
-            queue.resume(**scope)
+            queue.resume(by=self._by(), **scope)
         else:
-            queue.pause(until=chance.pick((3, 30)), cancel_running=chance.one_in(4), **scope)
+            until, cancels = chance.pick((3, 30)), chance.one_in(4)
+            queue.pause(until=until, cancel_running=cancels, by=self._by(), **scope)
             self._world.sometimes["paused"] += 1
+        return None
+
+    # Many at once, what is taken back, and rows of an application.
+
+    def _bulk(self, queue: Queue) -> object:
+        self.changes.bulk(queue, self._by())
+        return None
+
+    def _finish_bulk(self, queue: Queue) -> object:
+        self.changes.finish(queue)
+        return None
+
+    def _undo(self, queue: Queue) -> object:
+        self.changes.undo(queue, self._by())
+        return None
+
+    def _relay(self, queue: Queue) -> object:
+        self.outboxes.relay(queue)
+        return None
+
+    def _retry_row(self, queue: Queue) -> object:
+        self.outboxes.retry(queue)
         return None

@@ -26,6 +26,7 @@ from tools.simulate.view import (
     CONFLICT,
     DIE_AFTER,
     DIE_BEFORE,
+    DRAG,
     LOST_AFTER,
     LOST_AND_AWAY,
     LOST_BEFORE,
@@ -42,6 +43,8 @@ ARMED = (
     LOST_AFTER,
     LOST_AND_AWAY,
     LOST_AND_AWAY,
+    DRAG,
+    DRAG,
 )
 # What all must know who lease.
 RULED_NEWER = '{"kind":"ruled"}'
@@ -73,6 +76,7 @@ class Faults:
             self._write_newer,
             self._archive,
             self._settle_twice,
+            self._storm,
         ]
         self.foreign: list[int] = []
         """Positions of events that only a newer eventq knows."""
@@ -130,6 +134,12 @@ class Faults:
     def _arm(self, host: Host) -> None:
         assert host.process is not None, "a process is struck"
         host.process.view.armed = self._world.chance.pick(ARMED)
+
+    def _storm(self, host: Host) -> None:
+        """Whatever it appends for a while, somebody else was quicker."""
+        assert host.process is not None, "a process is struck"
+        host.process.view.storm_left = self._world.chance.pick((3, 10))
+        self._world.sometimes["a storm of conflicts"] += 1
 
     def _take_away(self, host: Host) -> None:
         until_us = self._world.now_us + self._lasts_us()

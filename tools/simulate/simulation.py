@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventq.catalog import plan
+from eventq.catalog.plan import PORTION
 from eventq.core import cascade
 from eventq.core.cascade import REVIVED_BYTES
 from eventq.core.durations import SECOND_US
@@ -83,6 +85,8 @@ class Simulation:
             world.sometimes["nothing governed"] += 1
         # A revival of so many bytes is one commit; less than any has makes portions of it.
         self._revived_bytes = world.chance.pick((REVIVED_BYTES, REVIVED_BYTES, 400))
+        # As with the tasks that one commit of a change to many is about.
+        self._portion = world.chance.pick((PORTION, 1, 3, 10))
         self.workloads = Workloads(world, without=without)
         self.hosts = _hosts(world, self.workloads, without=without)
         self.clients = Clients(world, without=without)
@@ -120,11 +124,11 @@ class Simulation:
         With ``turns`` it takes so many of them instead, whatever happens in each, but for those
         that are skipped.
         """
-        cascade.REVIVED_BYTES = self._revived_bytes
+        cascade.REVIVED_BYTES, plan.PORTION = self._revived_bytes, self._portion
         try:
             return self._play(steps, turns, skipped)
         finally:
-            cascade.REVIVED_BYTES = REVIVED_BYTES
+            cascade.REVIVED_BYTES, plan.PORTION = REVIVED_BYTES, PORTION
             commit_plan._ids.seed()  # noqa: SLF001 - by chance again
             # A process that goes on has folders of its own.
             self.faults.close()
@@ -270,6 +274,8 @@ class Simulation:
                 per = projection.governing.limits.per_of(name)
             # One that nobody has defined blocks for good, and a rate takes its time.
             queue.set_limit(name, running=2, per=per)
+        self.clients.changes.finish_all(queue)
+        self.clients.outboxes.drain(queue)
 
     def _note_orphans(self) -> None:
         """Notes the leases of processes that are gone, and until when they must have lapsed."""

@@ -22,6 +22,9 @@ LOST_BEFORE = "append lost"
 LOST_AFTER = "reply lost"
 # Only at one that leases.
 LOST_AND_AWAY = "reply lost, and the log away"
+# It takes so long, by which a lease time may be over; others go on meanwhile.
+DRAG = "an append takes long"
+DRAGS_US = (300_000, 3_000_000, 40_000_000)
 LEASED = re.compile(r'\{"kind":"leased"')
 # How long it is then, in microseconds.
 AWAY_US = 700_000
@@ -41,6 +44,8 @@ class View(MemoryLog):
         """Until when the disk is full."""
         self.frozen: Head | None = None
         """Where the log ends for a reader that lags, until it finds out."""
+        self.storm_left = 0
+        """So many appends from here on meet others."""
         self.is_slow = False
         """Reads return one commit at a time, and others go on in between."""
         self._world = world
@@ -79,18 +84,18 @@ class View(MemoryLog):
 
     def append(self, commit: Commit) -> None:
         """See EventLog.append."""
-        world, armed = self._world, self.armed
+        world = self._world
         self._reach()
-        if armed == LOST_AND_AWAY and not any(map(LEASED.match, commit.bodies)):
-            armed = None
-        else:
-            self.armed = None
+        armed = self._take_armed(commit)
         if armed is None and (judged := JUDGED.search(commit.bodies[0])) and world.chance.one_in(2):
             world.rouse(judged[1])
         if armed is None and world.now_us >= self.full_until_us:
             self._append(commit)
             return
-        if armed == CONFLICT:
+        if armed == DRAG:
+            world.sometimes[DRAG] += 1
+            world.now_us += world.chance.pick(DRAGS_US)
+        if armed in {CONFLICT, DRAG}:
             world.interlope(self.name)
         elif armed in {DIE_BEFORE, LOST_BEFORE}:
             world.refused_ids.add(commit.id)
@@ -107,6 +112,17 @@ class View(MemoryLog):
                 # Nobody can read back what became of it.
                 self.away_until_us = world.now_us + AWAY_US
             raise NodeDiedError if armed == DIE_AFTER else LogOutcomeUnknownError(armed)
+
+    def _take_armed(self, commit: Commit) -> str | None:
+        """What is to happen at this append."""
+        armed = self.armed
+        if armed == LOST_AND_AWAY and not any(map(LEASED.match, commit.bodies)):
+            armed = None
+        else:
+            self.armed = None
+        if armed is None and self.storm_left:
+            armed, self.storm_left = CONFLICT, self.storm_left - 1
+        return armed
 
     def history(self, task: int) -> list[StoredEvent]:
         """See EventLog.history."""
@@ -131,6 +147,7 @@ class View(MemoryLog):
         """Takes all faults away."""
         self.armed = self.frozen = None
         self.away_until_us = self.full_until_us = 0
+        self.storm_left = 0
         self.is_slow = False
 
     def _reach(self) -> None:

@@ -21,6 +21,9 @@ from tools.simulate.chance import Chance
 START_US = 1_806_193_800 * SECOND_US
 NAMESPACE = "default"
 CAUSE = re.compile(r'"cause":(\d+)')
+# As callers here are called.
+BY_HAND = '"by":"c'
+OF_BULK = re.compile(r'"bulk":(\d+)')
 JUDGED = re.compile(r'"message":"node (\S+) stopped renewing"')
 
 
@@ -62,6 +65,13 @@ class World:
         """All that the log has taken, in order; no cut takes anything from it."""
         self.causes: list[int] = []
         """The tasks whose ends have cancelled others."""
+        self.by_hand: list[int] = []
+        """The positions of events that a caller has caused by hand."""
+        self.undone: set[int] = set()
+        """Those of them that take something back."""
+        self.bulks: dict[int, str] = {}
+        """Changes to many tasks that have begun, with the process that has begun each."""
+        self._ended: set[int] = set()
         self.cuts: list[tuple[int, int]] = []
         """Where the log ended when it was cut, and up to where."""
         self.refused_ids: set[str] = set()
@@ -100,8 +110,10 @@ class World:
         """The log has taken a commit."""
         looks_since_us = self.looks_since_us.get(by, self.now_us)
         self.appended.append(Appended(commit, by, self.now_us, looks_since_us))
-        for body in commit.bodies:
-            if body.startswith('{"kind":"cancelled"') and (found := CAUSE.search(body)):
+        for seq, body in enumerate(commit.bodies, commit.first):
+            if BY_HAND in body:
+                self._note_by_hand(seq, body, by)
+            elif body.startswith('{"kind":"cancelled"') and (found := CAUSE.search(body)):
                 self.causes.append(int(found[1]))
         self.happenings += 1
         self.on_commit()
@@ -110,6 +122,20 @@ class World:
             pairs = zip(commit.tasks, kinds, strict=True)
             said = ", ".join(f"{kind} {task}" if task else kind for task, kind in pairs)
             self.tell(f"    {commit.first}: {by}: {said}")
+
+    def bulks_going_on(self) -> list[int]:
+        """The changes to many tasks that have begun and not ended."""
+        return [number for number in self.bulks if number not in self._ended]
+
+    def _note_by_hand(self, seq: int, body: str, by: str) -> None:
+        if body.startswith('{"kind":"bulk_ended"'):
+            self._ended.update(int(number) for number in OF_BULK.findall(body))
+            return
+        self.by_hand.append(seq)
+        if body.startswith('{"kind":"bulk"'):
+            self.bulks[seq] = by
+        if '"undoes":' in body:
+            self.undone.add(seq)
 
 
 class PlaceClock:
