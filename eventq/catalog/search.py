@@ -93,20 +93,23 @@ def find_tasks(
     after: int = 0,
     order: Order = "number",
     limit: int | None = None,
+    counts: bool = False,
     progress: Progress | None = None,
     path: str | None = None,
 ) -> FoundTasks:
     """The tasks that a selector means at a point, from the catalog where it is at hand.
 
     A pass over the log leaves out those that have not changed behind the position ``after``;
-    ``progress`` is told how far it has come. ``path``: see `by_catalog`.
+    ``progress`` is told how far it has come. ``counts``: the catalog counts all that there are, too.
+    ``path``: see `by_catalog`.
 
     Raises LogArchivedError for a point before the log begins.
     """
 
     def ask(catalog: Catalog) -> FoundTasks:
         found = catalog.find(selector, at, order=order, limit=limit)
-        return FoundTasks(found, "catalog", catalog.begins, at.seq)
+        count = catalog.count(selector, at) if counts and len(found) == limit else None
+        return FoundTasks(found, "catalog", catalog.begins, at.seq, count)
 
     answer = by_catalog(log, at, ask, path=path)
     if answer is not None:

@@ -86,7 +86,7 @@ def _error(type_: str, message: str) -> str:
 
 def _behind(wait: Any) -> str:  # noqa: ANN401 - a LongWait
     if not wait.leases:
-        return "nothing was leased meanwhile"
+        return "no other task was leased meanwhile"
     others = "1 lease of another task" if wait.leases == 1 else f"{wait.leases} leases of others"
     return f"{others}, {wait.most_leases} of them named {visible(wait.most_of)}"
 
