@@ -100,8 +100,8 @@ def find_tasks(
     """The tasks that a selector means at a point, from the catalog where it is at hand.
 
     A pass over the log leaves out those that have not changed behind the position ``after``;
-    ``progress`` is told how far it has come. ``counts``: the catalog counts all that there are, too.
-    ``path``: see `by_catalog`.
+    ``progress`` is told how far it has come. With ``counts``, the catalog counts what the limit
+    cuts off, too. ``path``: see `by_catalog`.
 
     Raises LogArchivedError for a point before the log begins.
     """
