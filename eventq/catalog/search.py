@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.catalog.orders import Order
-from eventq.catalog.passing import Progress, pass_over
+from eventq.catalog.passing import Progress, pass_over, settled_numbers
 from eventq.catalog.place import catalog_path, check_path
 from eventq.catalog.plan import SAMPLE, MeantTasks
 from eventq.catalog.record import Source, TaskRecord
@@ -114,6 +114,11 @@ def find_tasks(
     answer = by_catalog(log, at, ask, path=path)
     if answer is not None:
         return answer
+    if limit is not None and order == "number" and not after:
+        numbers = settled_numbers(log, selector, at, progress=progress)
+        if numbers is not None:
+            first = list(pass_over(log, selector, at, numbers=numbers[:limit]))
+            return FoundTasks(first, "log", 0, at.seq, len(numbers))
     records = list(pass_over(log, selector, at, after=after, progress=progress))
     if order != "number":
         records.sort(key=_NEWEST[order], reverse=True)

@@ -174,7 +174,7 @@ def find_command(
     flush()
     note(found_words(answer, each))
     if answer.is_cut and not counts and by is None:
-        note(f"these are the first {len(answer.found)} of {answer.count}; see --limit")
+        note(f"these are the first {len(answer.found):,} of {answer.count:,}; see --limit")
     if not answer.count:
         end_with_finding()
 
