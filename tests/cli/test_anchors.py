@@ -76,7 +76,8 @@ def test_keep_fails_where_nothing_was_kept(story: Cli) -> None:
     """A program that fails: told, exit code 1; a place that is none: a wrong call."""
     failed = story("anchor", "keep", "--once", "--to-command", "false")
 
-    assert failed.exit_code == 1
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert "run it again" in failed.stderr
     for words in (
         (),
         ("--to-file", str(story.folder)),

@@ -176,7 +176,10 @@ def keep(*, place: Place, every: str, once: bool, **options: Any) -> None:  # no
 
         keeper = AnchorKeeper(log, plan, on_kept=kept)
         if once:
-            if keeper.keep() is None and not keeper.problems:
+            made = keeper.keep()
+            if keeper.waiting:
+                note("not all was kept and stamped: run it again once that can be")
+            elif made is None and not keeper.problems:
                 note("the log has not grown since the last anchor")
         else:
             _keep_on(keeper)
