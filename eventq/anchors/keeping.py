@@ -131,7 +131,10 @@ class AnchorKeeper:
         clock: Clock | None = None,
         on_kept: Callable[[Anchor], None] | None = None,
     ) -> None:
-        """``on_kept`` is told of each anchor that was made. Raises as `KeepAnchors.targets`."""
+        """``on_kept`` is told of each anchor that all places have got at once.
+
+        Raises as `KeepAnchors.targets`.
+        """
         self.problems: list[str] = []
         self._log = log
         self._plan = plan
@@ -195,7 +198,7 @@ class AnchorKeeper:
             anchor = self._plan.key.sign(anchor)
         self._last = anchor
         self._deliver(self._stamped(anchor))
-        if self._on_kept is not None:
+        if self._on_kept is not None and not any(each.waiting for each in self._deliveries):
             self._on_kept(anchor)
         return anchor
 

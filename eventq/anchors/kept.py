@@ -53,6 +53,8 @@ def read_anchors(path: Path, namespace: str) -> KeptAnchors:
     try:
         data = file.read_bytes()
     except OSError as error:
+        if file is not path:
+            raise _no_file_in(path, file.name) from None
         raise ArgumentError(str(file), error.strerror, "a file of anchors") from None
     found = []
     broken = []
@@ -72,6 +74,11 @@ def read_anchors(path: Path, namespace: str) -> KeptAnchors:
     if path.is_dir() and (taken := taken_away(path, file)):
         broken.append((str(file), taken))
     return KeptAnchors(tuple(found), tuple(broken))
+
+
+def _no_file_in(folder: Path, name: str) -> ArgumentError:
+    there = ", ".join(sorted(str(each) for each in folder.glob("*.anchors"))) or "none there"
+    return ArgumentError(str(folder), there, f"{name} in it, or the name of a file of anchors")
 
 
 def last_anchor(path: Path) -> Anchor | None:

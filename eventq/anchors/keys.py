@@ -105,6 +105,11 @@ class KeyRing:
         """The key that the anchor was made with; None for none of these."""
         return next((key for key in self.keys if key.fits(anchor)), None)
 
+    def means_of(self, anchor: Anchor) -> tuple[str, str | None]:
+        """The kind and the name of the key that vouches for the anchor; else its place does."""
+        key = self.find(anchor)
+        return ("place", None) if key is None else (key.kind, key.name)
+
     def lacks(self, anchor: Anchor) -> str | None:
         """The kind of key that is needed to check the anchor and is not here; None if none is."""
         signed = [kind for kind in ("hmac", "ed25519") if getattr(anchor, kind) is not None]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BESIDE = "it lies beside the log and is not signed: whoever rewrites the log rewrites it"
 KEY_BESIDE = "the key lies beside the log: whoever rewrites the log signs anew"
 CUT_BESIDE = "it lies beside the log: whoever cuts the log's end can cut this file, too"
+SHARED_KEY = "whoever can check them can also forge them, since the key is the same"
 ONLY_STAMPED = "it proves no more than that nothing was changed since it was stamped"
 NO_ROOTS = "the time stamp server was not checked: give its certificate with --stamp-roots"
 
@@ -108,8 +109,7 @@ def prove(
         if flaw is not None:
             flaws.append((each, flaw))
         elif anchor in holding:
-            key = keys.find(anchor)
-            kind, name = ("place", None) if key is None else (key.kind, key.name)
+            kind, name = keys.means_of(anchor)
             groups.setdefault((each.file, kind, name, anchor.by), []).append((anchor, stamp))
     folder = _folder(url)
     key_beside = folder is not None and any(lies_in(path, folder) for path in key_files)
@@ -140,18 +140,18 @@ def _proof(
     checked: bool,
 ) -> Proof:
     file, kind, key, by = name
-    last = max((anchor for anchor, _ in group), key=lambda anchor: anchor.seq)
-    stamps = [stamp for _, stamp in group if stamp is not None]
     beside = folder is not None and lies_in(Path(file), folder)
     doubt = _doubt(kind, beside=beside, key_beside=key_beside)
-    # What a server that is trusted has stamped cannot be made anew with an earlier time.
-    proven = doubt is None or (checked and bool(stamps))
-    if doubt is not None and proven:
-        doubt = ONLY_STAMPED
-    elif proven and beside:
-        doubt = CUT_BESIDE
-    elif proven and stamps and not checked:
-        doubt = NO_ROOTS
+    proven = doubt is None
+    if doubt is not None and checked:
+        # What a server that is trusted has stamped cannot be made anew with an earlier time.
+        stamped = [each for each in group if each[1] is not None]
+        if stamped:
+            group, proven, doubt = stamped, True, ONLY_STAMPED
+    stamps = [stamp for _, stamp in group if stamp is not None]
+    if doubt is None:
+        doubt = _reserve(kind, beside=beside, stamped=bool(stamps), checked=checked)
+    last = max((anchor for anchor, _ in group), key=lambda anchor: anchor.seq)
     return Proof(
         file=file,
         kind=kind,
@@ -172,3 +172,15 @@ def _doubt(kind: str, *, beside: bool, key_beside: bool) -> str | None:
     if kind == "place":
         return BESIDE if beside else None
     return KEY_BESIDE if key_beside else None
+
+
+def _reserve(kind: str, *, beside: bool, stamped: bool, checked: bool) -> str | None:
+    """What anchors that prove something leave open; None for nothing."""
+    found = []
+    if beside:
+        found.append(CUT_BESIDE)
+    if stamped and not checked:
+        found.append(NO_ROOTS)
+    if kind == "hmac":
+        found.append(SHARED_KEY)
+    return "; ".join(found) or None

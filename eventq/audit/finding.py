@@ -107,16 +107,19 @@ def find(
     """
     wanted, point = _within(selector, reach), Point(reach.seq, reach.at)
     is_part = _is_part(log, reach)
-    cut = None if is_part or limit is None else limit
-    most = None if cut is None else cut + 1
-    after = reach.after if is_part else 0
     found = find_tasks(
-        log, wanted, point, after=after, order=order, limit=most, progress=progress, path=catalog
+        log,
+        wanted,
+        point,
+        after=reach.after if is_part else 0,
+        order=order,
+        limit=None if is_part else limit,
+        counts=not is_part,
+        progress=progress,
+        path=catalog,
     )
     tasks = [task for task in found.tasks if not is_part or task.last_seq > reach.after]
-    count = len(tasks)
-    if cut is not None and count > cut:
-        count = found.count or _count(log, wanted, point, catalog) or count
+    count = len(tasks) if is_part or found.count is None else found.count
     return _answer(tasks[:limit], count, found.source, max(found.since_seq, reach.after), reach)
 
 
@@ -232,11 +235,6 @@ def _within(selector: Selector, reach: Reach) -> Selector:
             expected = f"an instant behind {show_instant(earlier)}, where the period begins"
             raise ArgumentError("until", show_instant(later), expected)
     return replace(selector, since=since)
-
-
-def _count(log: EventLog, selector: Selector, point: Point, path: str | None) -> int | None:
-    """How many there are in all; None where the catalog is gone by now."""
-    return by_catalog(log, point, lambda catalog: catalog.count(selector, point), path=path)
 
 
 def _answer(

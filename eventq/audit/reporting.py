@@ -94,6 +94,8 @@ class _Standing(Struct, gc=False):
     name: str | None
     ready_at: int
     """When it might have run, or may."""
+    passed_from: int
+    """Who is leased from this instant on is leased while it is ready."""
     attempt: int = 0
     leased_at: int = 0
     fence: int = 0
@@ -113,7 +115,8 @@ class _Tally:
         self._open = {task.number: _standing(task) for task in projection.tasks.values()}
         self._late: list[tuple[int, int, Refused]] = []
         self._failures: dict[tuple[str, str], list[Any]] = {}
-        self._waits: list[tuple[int, int, _Standing]] = []
+        self._waits: list[tuple[int, int, tuple[_Standing, int]]] = []
+        """Tasks that waited long, and how many leases there were before theirs."""
         self._runs: list[tuple[int, int, LongRun]] = []
         self._lease_times: list[int] = []
         self._lease_names: list[str | None] = []
@@ -147,7 +150,8 @@ class _Tally:
 
     def _make(self, number: int, at: int, body: Created) -> None:
         ready_at = at if body.scheduled_at is None else body.scheduled_at
-        self._open[number] = _Standing(number, body.key or str(number), body.name, ready_at)
+        key = body.key or str(number)
+        self._open[number] = _Standing(number, key, body.name, ready_at, max(ready_at, at + 1))
         self._cell(at, body.name).created += 1
 
     def _begin(self, seq: int, at: int, body: Leased, task: _Standing) -> None:
@@ -157,7 +161,7 @@ class _Tally:
         counts.started += 1
         _add(counts.waits, waited_us)
         if _is_kept(self._waits, waited_us, seq):
-            _keep(self._waits, (waited_us, seq, copy(task)))
+            _keep(self._waits, (waited_us, seq, (copy(task), len(self._lease_times))))
         self._lease_times.append(at)
         self._lease_names.append(task.name)
         self._signs.lease(at, body)
@@ -194,13 +198,15 @@ class _Tally:
         task = self._open.get(number)
         if task is None and type(body) is Retried and body.reopens is not None:
             key, name = body.reopens.key or str(number), body.reopens.name
-            task = self._open[number] = _Standing(number, key, name, body.scheduled_at)
+            task = self._open[number] = _Standing(number, key, name, body.scheduled_at, 0)
         if isinstance(body, ByHand):
             self._take_by_hand(seq, number, at, body)
         if task is None:
             return
         if isinstance(body, (Retried, Updated, Released)) and body.scheduled_at is not None:
             task.ready_at = body.scheduled_at
+            # What came with it in one commit was there at once, leases too.
+            task.passed_from = max(body.scheduled_at, at + 1)
         field = _COUNTED.get(type(body))
         if field is not None:
             counts = self._cell(at, task.name)
@@ -294,14 +300,13 @@ class _Tally:
         ]
         return sorted(found, key=lambda each: (-each.failures, each.type, each.place))[:MOST]
 
-    def _long_wait(self, waited_us: int, _seq: int, task: _Standing) -> LongWait:
-        ready_at = task.ready_at
-        first = bisect_left(self._lease_times, ready_at)
-        last = bisect_left(self._lease_times, ready_at + waited_us)
+    def _long_wait(self, waited_us: int, _seq: int, waited: tuple[_Standing, int]) -> LongWait:
+        task, last = waited
+        first = min(bisect_left(self._lease_times, task.passed_from), last)
         names = Counter(name or "-" for name in self._lease_names[first:last])
         most, count = next(iter(names.most_common(1)), (None, 0))
         return LongWait(
-            task.key, task.number, task.name, ready_at, waited_us, last - first, most, count
+            task.key, task.number, task.name, task.ready_at, waited_us, last - first, most, count
         )
 
 
@@ -321,6 +326,7 @@ def _standing(task: Task) -> _Standing:
         task.number,
         task.key,
         task.name,
+        task.scheduled_at_us,
         task.scheduled_at_us,
         task.attempt,
         task.started_at_us or 0,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from eventq.catalog.record import TaskRecord, has_run_twice, place_of
 from eventq.catalog.selector import Selector
-from eventq.catalog.sieve import named_tasks, sieve_of
+from eventq.catalog.sieve import named_tasks, settling_sieve, sieve_of
 from eventq.core.commits import AnyBody, Commit, Unknown, decode_at, time_of
 from eventq.core.events import ByHand, Created, Failed, Leased, Refused, Retried
 from eventq.core.moves import DOUBTED, ENDS_LEASE, advance, changes, reopen
@@ -125,21 +125,39 @@ def is_much(count: int, log: EventLog, until: Point) -> bool:
     return count * LOOKUP_EVENTS > until.seq - log.start().seq
 
 
+def settled_numbers(
+    log: EventLog, selector: Selector, until: Point, *, progress: Progress | None = None
+) -> list[int] | None:
+    """The tasks that are meant at a point, in order, where no task need be folded to say so.
+
+    None where that takes more. It is as for `pass_over`, and takes a fifth of the time where most
+    tasks are meant.
+    """
+    sieve = settling_sieve(selector)
+    if sieve is None or log.start().seq:
+        return None
+    for commit in sealed_commits(log, after=0, until=until.seq, told=progress):
+        sieve.take(commit)
+    return None if sieve.is_strange else sorted(sieve.found - {0})
+
+
 def pass_over(
     log: EventLog,
     selector: Selector,
     until: Point,
     *,
     after: int = 0,
+    numbers: Iterable[int] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[TaskRecord]:
     """The tasks that are meant as they stood at a point, by number.
 
-    Only those that have changed behind the position ``after``. Of a task whose events are archived,
-    only what the log still holds counts: name the archive's folder to have all. Raises
-    LogArchivedError for a point before the log begins, LogCorruptError.
+    Only those that have changed behind the position ``after``, and, where it is known which may be
+    meant, of these ``numbers``. Of a task whose events are archived, only what the log still holds
+    counts: name the archive's folder to have all. Raises LogArchivedError for a point before the
+    log begins, LogCorruptError.
     """
-    passing = Passing(log, selector, until, after=after, progress=progress)
+    passing = Passing(log, selector, until, after=after, numbers=numbers, progress=progress)
     traces: dict[int, TaskTrace] = {}
     drops = bool(selector.states) and TaskState.COMPLETED not in selector.states
     for number, seq, at, body in passing.events():

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.catalog.orders import Order
-from eventq.catalog.passing import Progress, pass_over
+from eventq.catalog.passing import Progress, pass_over, settled_numbers
 from eventq.catalog.place import catalog_path, check_path
 from eventq.catalog.plan import SAMPLE, MeantTasks
 from eventq.catalog.record import Source, TaskRecord
@@ -93,24 +93,32 @@ def find_tasks(
     after: int = 0,
     order: Order = "number",
     limit: int | None = None,
+    counts: bool = False,
     progress: Progress | None = None,
     path: str | None = None,
 ) -> FoundTasks:
     """The tasks that a selector means at a point, from the catalog where it is at hand.
 
     A pass over the log leaves out those that have not changed behind the position ``after``;
-    ``progress`` is told how far it has come. ``path``: see `by_catalog`.
+    ``progress`` is told how far it has come. With ``counts``, the catalog counts what the limit
+    cuts off, too. ``path``: see `by_catalog`.
 
     Raises LogArchivedError for a point before the log begins.
     """
 
     def ask(catalog: Catalog) -> FoundTasks:
         found = catalog.find(selector, at, order=order, limit=limit)
-        return FoundTasks(found, "catalog", catalog.begins, at.seq)
+        count = catalog.count(selector, at) if counts and len(found) == limit else None
+        return FoundTasks(found, "catalog", catalog.begins, at.seq, count)
 
     answer = by_catalog(log, at, ask, path=path)
     if answer is not None:
         return answer
+    if limit is not None and order == "number" and not after:
+        numbers = settled_numbers(log, selector, at, progress=progress)
+        if numbers is not None:
+            first = list(pass_over(log, selector, at, numbers=numbers[:limit]))
+            return FoundTasks(first, "log", 0, at.seq, len(numbers))
     records = list(pass_over(log, selector, at, after=after, progress=progress))
     if order != "number":
         records.sort(key=_NEWEST[order], reverse=True)

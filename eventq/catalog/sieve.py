@@ -6,6 +6,7 @@ says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -27,8 +28,12 @@ OPEN = frozenset(
     {TaskState.WAITING, TaskState.SCHEDULED, TaskState.READY, TaskState.LEASED, TaskState.UNKNOWN}
 )
 GIVEN_UP = frozenset({TaskState.EXPIRED, TaskState.CANCELLED})
+HAVE_COMPLETED = Selector(states=(TaskState.COMPLETED.value,))
 # So many verdicts on texts are remembered.
 REMEMBERED = 10_000
+
+# A body of a kind that this version does not know.
+_UNKNOWN = re.compile(f'\n{KIND_FIRST}(?!(?:{"|".join(KINDS)})")')
 
 Fits = Callable[[Any], bool]
 
@@ -82,11 +87,29 @@ def sieve_of(selector: Selector) -> Sieve | None:
     return None
 
 
+def settling_sieve(selector: Selector) -> ClueSieve | None:
+    """The sieve that finds just the tasks that are meant; None where it takes more to say.
+
+    Where nothing else is asked, a task is meant for good once it has the event that the clue is of.
+    """
+    asked = selector.node is not None, bool(selector.names), bool(selector.states)
+    alone = Selector(node=selector.node), Selector(names=selector.names), HAVE_COMPLETED
+    if not any(asked) or selector not in alone:
+        return None
+    clue = Clue(("completed",)) if selector.states else _clue(selector)
+    assert clue is not None, "names and nodes have one"
+    return ClueSieve(clue, looks_out=True)
+
+
 class ClueSieve:
     """The tasks of which an event is as a clue has it."""
 
-    def __init__(self, clue: Clue) -> None:
+    def __init__(self, clue: Clue, *, looks_out: bool = False) -> None:
+        """``looks_out`` for what another program has written; that takes some time."""
         self.found: set[int] = set()
+        self.is_strange = False
+        """Whether there is something that another program has written, or a newer eventq."""
+        self._looks_out = looks_out
         self._clue = clue
         self._begins = tuple(f'{KIND_FIRST}{kind}"' for kind in clue.kinds) or (KIND_FIRST,)
         self._marks = [f"\n{begin}" for begin in self._begins]
@@ -98,8 +121,11 @@ class ClueSieve:
         text = "\n".join(("", *commit.bodies))
         if text.count(f"\n{KIND_FIRST}") != len(commit.bodies):
             # A stranger has written it.
+            self.is_strange = True
             self.found.update(commit.tasks)
             return
+        if self._looks_out and _UNKNOWN.search(text) is not None:
+            self.is_strange = True
         # Where characters are escaped, a text may say it in other letters.
         says = "" if "\\u" in text else self._clue.says
         if says not in text or not any(mark in text for mark in self._marks):

@@ -14,7 +14,12 @@ UNFINISHED = ".unfinished-"
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file that gets its name once it is whole and on the disk. Raises OSError."""
     unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(unfinished, flags, 0o600)
+    except OSError as error:
+        # Who asked knows the file by its own name.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor with a mode of its own
             file.write(data)

@@ -7,12 +7,14 @@ import pytest
 from eventq.audit.finding import Reach, find_reach
 from eventq.audit.report import Report
 from eventq.audit.reporting import report
+from eventq.audit.why import why
 from eventq.core.durations import SECOND_US
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog
 from eventq.replay.attempts import past_attempts
 from eventq.replay.fold import task_of
 from eventq.replay.instants import in_us
+from eventq.replay.points import Point
 from tests.catalog.test_counting import log_of
 from tests.catalog.test_passing_attempts import histories_of
 from tests.stage import BEGIN_US, Stage
@@ -112,6 +114,42 @@ def test_the_longest_wait_is_told_with_what_was_leased_meanwhile() -> None:
     [wait, *_] = reported(stage).waits
     assert (wait.key, wait.waited_us) == (str(slow), 30 * SECOND_US)
     assert (wait.leases, wait.most_of, wait.most_leases) == (3, "-", 3)
+
+
+def test_leases_meanwhile_are_those_that_why_counts() -> None:
+    """Also where another task's lease stands in the same commit, before the task's own."""
+    stage = Stage()
+    last = stage.new(key="last", priority=-1)
+    for _ in range(3):
+        stage.new()
+    stage.wait("10s")
+    stage.lease("h1", 1)
+    stage.wait("1s")
+    stage.lease("h1", 3)
+
+    [wait, *_] = [each for each in reported(stage).waits if each.number == last]
+    head = stage.log.head()
+    assert wait.leases == 3
+    assert wait.leases == why(stage.log, "last", Point(head.seq, head.at)).leases_since
+
+
+@pytest.mark.parametrize("kind", ["generated", "bulk"])
+def test_why_says_the_same_of_each_long_wait(kind: str) -> None:
+    """Wherever both have it begin at the same instant."""
+    log = log_of(kind)
+    head = log.head()
+    histories = histories_of(log)
+    compared = []
+    for wait in report(log, Reach(0, head.seq, head.at)).waits:
+        leases = [each for each in histories[wait.number] if each.kind == "leased"]
+        for event in leases:
+            answer = why(log, wait.key, Point(event.seq, event.decided_at))
+            begins = answer.ready_at, event.decided_at
+            if begins == (wait.ready_at, wait.ready_at + wait.waited_us):
+                compared.append((wait.leases, answer.leases_since))
+
+    assert [leases for leases, _ in compared] == [since for _, since in compared]
+    assert any(leases for leases, _ in compared)
 
 
 def test_a_wait_begins_when_the_task_might_have_run() -> None:

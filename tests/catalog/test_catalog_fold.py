@@ -15,6 +15,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from eventq import Queue
 from eventq.catalog.catalog import Catalog
 from eventq.catalog.passing import pass_over
+from eventq.catalog.search import find_tasks
 from eventq.catalog.selector import Selector
 from eventq.eventlog import EventLog
 from eventq.replay.points import Point
@@ -140,7 +141,11 @@ def test_what_follows_an_event_of_a_newer_eventq_is_doubted(seed: int, tmp_path:
         for seq in range(1, len(texts) + 1):
             point = Point(seq, 10 * seq)
             assert_as_folded(catalog, point)
-            assert list(pass_over(log, EVERYTHING, point)) == naive_records(log, point), texts
+            expected = naive_records(log, point)
+            assert list(pass_over(log, EVERYTHING, point)) == expected, texts
+            for selector in (Selector(node="*"), Selector(states=("completed",))):
+                count = find_tasks(log, selector, point, limit=0).count
+                assert count == sum(map(selector.matches, expected)), texts
 
 
 def test_who_undoes_is_known(queue: Queue, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from eventq.audit.finding import group
 from eventq.catalog.catalog import Catalog
 from eventq.catalog.orders import GroupBy, Order
-from eventq.catalog.passing import pass_over
+from eventq.catalog.passing import pass_over, settled_numbers
 from eventq.catalog.record import TaskRecord
+from eventq.catalog.search import find_tasks
 from eventq.catalog.selector import Selector
 from eventq.eventlog import EventLog
 from eventq.eventlog.memory import MemoryLog
@@ -120,6 +121,22 @@ def test_a_pass_leaves_out_none_that_is_meant(
             after = point.seq // 2
             later = [record for record in expected if record.last_seq > after]
             assert list(pass_over(log, selector, point, after=after)) == later, selector
+
+
+def test_what_one_event_settles_is_found_and_counted(known: Known) -> None:
+    """Without a fold of each task, and at any point: the first of them, and how many there are."""
+    nodes = {node for record in known.all for node in record.nodes}
+    names = {record.name for record in known.all if record.name is not None}
+    asked = [Selector(node=node) for node in ("*", *sorted(nodes))]
+    asked += [Selector(names=(name,)) for name in ("*", *sorted(names))]
+    asked += [Selector(names=("none", *names)), Selector(states=("completed",))]
+    log = known.catalog.log
+    for selector in asked:
+        for point, records in zip(known.points, known.records, strict=True):
+            expected = [record for record in records if selector.matches(record)]
+            assert settled_numbers(log, selector, point) == [r.number for r in expected]
+            found = find_tasks(log, selector, point, limit=3)
+            assert (found.tasks, found.count) == (expected[:3], len(expected)), (selector, point)
 
 
 @given(data=st.data())

@@ -76,7 +76,8 @@ def test_keep_fails_where_nothing_was_kept(story: Cli) -> None:
     """A program that fails: told, exit code 1; a place that is none: a wrong call."""
     failed = story("anchor", "keep", "--once", "--to-command", "false")
 
-    assert failed.exit_code == 1
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert "run it again" in failed.stderr
     for words in (
         (),
         ("--to-file", str(story.folder)),
@@ -100,7 +101,7 @@ def test_verify_says_what_is_proven_by_what(story: Cli) -> None:
     assert (proof["kind"], proof["by"], proof["seq"]) == ("ed25519", "ada@vault", LAST)
     assert (proof["proven"], proof["doubt"], proof["anchors"]) == (True, None, 1)
     assert f"proven\t1 to {LAST}" in said
-    assert f"ed25519 key {proof['key']}\tada@vault" in said
+    assert f"ed25519 {proof['key']}\tada@vault" in said
     assert len(proof["key"]) == 16
 
 
@@ -237,6 +238,52 @@ def test_a_time_stamp_is_said_and_checked(story: Cli) -> None:
     assert checked["proven"]
     assert "since it was stamped" in checked["doubt"]
     assert checked["stamped_at"].endswith("Z")
+
+
+def test_what_is_not_stamped_is_not_proven_by_the_stamp_before(story: Cli) -> None:
+    """Beside the log, whoever rewrites it can add a line for each commit that follows the stamp."""
+    authority = make_authority(story.folder)
+    write_over(story, COMMITS[:-1])
+    server = StampServer(authority)
+    server.start()
+    file = keep(story, "--stamp-url", server.url, folder="log")
+    server.stop()
+    write_over(story, COMMITS)
+    keep(story, folder="log")
+
+    row = story.row("verify", "--anchors", file, "--stamp-roots", f"{authority}/root.pem")
+
+    [proof] = row["proofs"]
+    assert (proof["proven"], proof["anchors"], row["anchors"]) == (True, 1, 2)
+    assert proof["seq"] == row["proven"] == COMMITS[-2].last
+
+
+def test_a_secret_that_checks_can_forge(story: Cli) -> None:
+    """It is said in both commands, which name columns alike."""
+    secret = story.folder / "secret"
+    secret.write_text("s")
+    file = keep(story, "--key-file", str(secret))
+
+    verified = story.ok("verify", "--anchors", file, "--key-file", str(secret))
+    checked = story.ok("anchor", "check", file, "--key-file", str(secret))
+
+    assert "can also forge them" in verified
+    columns = "SEQ\tEVENT AT\tKEY\tHELD BY"
+    assert columns in verified
+    assert columns in checked
+    [row] = story.rows("anchor", "check", file, "--key-file", str(secret))
+    assert f"hmac {row['key']}\tada@vault" in verified
+    assert f"hmac {row['key']}\tada@vault" in checked
+
+
+def test_a_folder_without_the_file_of_anchors_is_told(story: Cli) -> None:
+    """With the name that it needs, and with what there is."""
+    keep(story)
+
+    line = story.one_error("verify", "--anchors", str(story.folder), code=2)
+
+    assert "default.anchors" in line
+    assert "shop.anchors" in line
 
 
 def test_run_keeps_anchors(cli: Cli) -> None:

@@ -114,6 +114,7 @@ def test_replay_on_a_terminal(filled: Cli) -> None:
         (("diff", "-99", "2"), "A: expected a position up to"),
         (("diff", "-9000d", "end"), "A: expected an instant from"),
         (("diff", "-x", "end"), "No such option '-x'"),
+        (("diff", "--from", "1", "--to", "5"), "no options here: eventq diff 1041 end"),
         (("bisect",), "Missing option '--expr'"),
         (("bisect", "--expr", "1 +"), "--expr: expected a value at column 4"),
         (("bisect", "--expr", "eval(1)"), "--expr: expected a function: task(...)"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from eventq import Queue
+from eventq.eventlog import open_log
 from tests.cli.harness import Cli
+from tests.stage import Stage
 from tests.support import ManualClock
 
 
@@ -93,4 +96,25 @@ def test_a_period_that_cannot_be_reported(day: Cli, tmp_path: Path) -> None:
     assert "nothing happened" in day("report", "--from", end).stderr
     assert day("report", "--from", end).exit_code == 1
     assert day("report", "--from", "5", "--to", "3").exit_code == 2
-    assert day("report", "--html", str(tmp_path / "no" / "r.html")).exit_code == 1
+    page = str(tmp_path / "no" / "r.html")
+    assert page in day.one_error("report", "--html", page, code=1)
+
+
+def test_how_long_a_node_was_silent_is_told_where_it_still_is(cli: Cli) -> None:
+    """As far as the period goes; so is what a task's last attempt was."""
+    stage = Stage()
+    stage.new()
+    stage.lease("h1")
+    stage.wait("40s")
+    stage.lapse("h1")
+    with closing(open_log(cli.url)) as log:
+        for commit in stage.log.read(after=0):
+            log.append(commit)
+
+    shown = [line.split("\t") for line in cli.ok("report").splitlines()]
+    assert ["NODE", "SINCE", "UNTIL", "FOR", "LEASES"] in shown
+    [row] = [row for row in shown if row[0] == "h1" and row[3].endswith("or more")]
+    assert (row[2], row[4]) == ("-", "1")
+    assert ["of these lapsed", "1"] in shown
+    assert "LAST WAITED\tLAST RAN\tLAST ERROR" in cli.ok("find")
+    assert "WAITED\tRAN\tOUTCOME\tERROR" in cli.ok("find", "--each", "attempt")

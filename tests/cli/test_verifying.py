@@ -10,6 +10,7 @@ import apsw
 import pytest
 from click.testing import Result
 
+from eventq.anchors.keys import HmacKey
 from eventq.cli.person import person
 from eventq.cli.text import iso_text
 from eventq.core.task import show_instant
@@ -54,7 +55,7 @@ def test_verify_tells_of_a_good_log(story: Cli) -> None:
         ["seal", COMMITS[-1].seal.hex()],
         ["anchors", "0"],
         ["proven", "nothing, by anchors"],
-        ["verified", "nothing is wrong"],
+        ["verified", "consistent, but not proven unaltered"],
     ]
 
 
@@ -255,6 +256,7 @@ def test_check_wants_the_right_key(story: Cli, monkeypatch: pytest.MonkeyPatch) 
         f"{file}:1",
         str(LAST),
         show_instant(COMMITS[-1].at),
+        f"hmac {HmacKey(b'r1ght').name}",
         person(),
         "holds",
     ]
@@ -278,6 +280,8 @@ def test_check_takes_the_key_from_another_variable(
         "place": f"{file}:1",
         "seq": LAST,
         "at": iso_text(COMMITS[-1].at),
+        "kind": "hmac",
+        "key": HmacKey(b"k").name,
         "by": person(),
         "ok": True,
         "position": None,
@@ -343,7 +347,7 @@ def test_the_bar_stands_on_standard_error(story: Cli) -> None:
 
     assert code == 0
     assert "verifying" in screen
-    assert "nothing is wrong" in screen
+    assert "consistent" in screen
 
 
 def test_it_is_quiet_in_a_pipe(story: Cli) -> None:

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from eventq import Backoff, Cancel, Context, Queue, Retry, Task
-from eventq.core.values import Policy
+from eventq.core.queue_events import Joined
+from eventq.core.values import NODE, Policy
 from eventq.sandbox import Numbers, PriorityRule
 from tests.core.bench import Bench
 from tests.core.bench import order as plain_order
+from tests.driver import record
 from tests.sandbox.trying import ReadOnlyLog, end, fall_silent, new_memory_url, read_only, written
 from tests.sandbox.virtual import SECOND, START, Planned, made, order, supposed
 from tests.support import ManualClock
@@ -134,6 +136,38 @@ def test_what_was_leased_ahead_waits_for_its_worker() -> None:
     assert told.recorded == told.as_it_was
     assert (told.recorded.waits.max_us, told.recorded.makespan_us) == (30, 40)
     assert supposed(log, workers_then=1, workers=2).what_if.makespan_us == 20
+
+
+def test_a_node_that_has_joined_has_told_its_slots() -> None:
+    """Nobody need say them again; what anybody says counts more."""
+    bench = Bench()
+    joined = Joined("node", ttl_us=SECOND, slots=2, version="1", unnamed=True)
+    record(bench.log, bench.projection, [(NODE, joined)], now=100)
+    bench.have(*[plain_order()] * 4, now=100)
+    fences = bench.lease("node", now=100)
+    for number, fence in enumerate(fences, 2):
+        end(bench, number, fence, "completed", 100 + 10 * number)
+
+    found, told = supposed(log := written(bench)), supposed(log, workers_then=1)
+
+    assert (found.recorded.workers, found.is_ahead) == (2, False)
+    assert found.recorded == found.as_it_was
+    assert told.recorded.workers == 1
+
+
+def test_it_is_told_where_nodes_came_later() -> None:
+    """How many workers there were on average, while there were any."""
+    bench = Bench()
+    bench.have(*[plain_order()] * 2, now=100)
+    [first] = bench.lease("one", 1, now=100)
+    [second] = bench.lease("two", 1, now=100 + 30 * SECOND)
+    end(bench, 1, first, "completed", 100 + 40 * SECOND, worker="one")
+    end(bench, 2, second, "completed", 100 + 40 * SECOND, worker="two")
+
+    found = supposed(written(bench), workers=2)
+
+    assert (found.recorded.workers, found.mean_workers) == (2, 1.25)
+    assert found.as_it_was == found.recorded
 
 
 # -- a log that a queue made -----------------------------------------------------------------------

@@ -76,6 +76,23 @@ def test_what_was_ready_for_long_and_is_called_off_runs_nowhere() -> None:
     assert found.recorded.attempts == 12
 
 
+def test_what_is_called_off_at_once_runs_nowhere() -> None:
+    """However soon: in the record no node took it in that time."""
+    clock = ManualClock()
+    with drained(clock, new_memory_url()) as queue:
+        clock.advance(5)
+        task = queue.new({"n": 11})
+        clock.advance(0.000_001)
+        queue.cancel(task.key)
+        clock.advance(1)
+        queue.new({"n": 12})
+        queue.run(lambda _ctx, _task: clock.advance(1), until="idle")
+        found = supposed(read_only(queue.url))
+
+    assert found.as_it_was == found.recorded
+    assert (found.what_if.attempts, found.what_if.cancelled) == (12, 1)
+
+
 def test_a_task_that_is_put_off_holds_its_worker_and_comes_again() -> None:
     """As long as it ran, and at the instant that it asked for; no attempt is counted."""
     clock = ManualClock()

@@ -14,7 +14,7 @@ from eventq.anchors.keeping import KEY_ENV, AnchorKeeper, KeepAnchors, find_key
 from eventq.anchors.kept import FoundAnchor, KeptAnchors, read_anchors
 from eventq.anchors.keys import KeyRing
 from eventq.cli.ending import end_with_finding, misuse
-from eventq.cli.output import Listing, flush, is_terminal, note, say, say_json, say_list
+from eventq.cli.output import Getter, Listing, flush, is_terminal, note, say, say_json, say_list
 from eventq.cli.person import person
 from eventq.cli.place import Place, check_there, expect_command, placed, point_of
 from eventq.cli.supervise.background import on_asking
@@ -25,11 +25,16 @@ from eventq.host.bell import Bell
 from eventq.replay.points import END
 from eventq.verify.anchor import Anchor, check_anchor, make_anchor
 
+# The instant is that of the event there. When an anchor was made, only a time stamp can tell.
+ANCHOR_COLUMNS: tuple[tuple[str, Getter], ...] = (
+    ("SEQ", "seq"),
+    ("EVENT AT", lambda anchor: time_text(anchor.at)),
+    ("KEY", lambda anchor: "none" if anchor.key is None else f"{anchor.kind} {anchor.key}"),
+    ("HELD BY", lambda anchor: anchor.by or "-"),
+)
 CHECKED_ANCHORS = Listing(
     ("FILE", "place"),
-    ("SEQ", "seq"),
-    ("AT", lambda result: time_text(result.at)),
-    ("BY", lambda result: result.by or "-"),
+    *ANCHOR_COLUMNS,
     ("RESULT", lambda result: result.problem or "holds"),
 )
 TRUST = "the anchors are not signed: trust them as far as the place where they were kept"
@@ -41,6 +46,9 @@ class CheckedAnchor(Struct, frozen=True):
     place: str
     seq: int
     at: int
+    kind: str
+    """What vouches for it: see `Proof`."""
+    key: str | None
     by: str
     ok: bool
     position: int | None
@@ -168,7 +176,10 @@ def keep(*, place: Place, every: str, once: bool, **options: Any) -> None:  # no
 
         keeper = AnchorKeeper(log, plan, on_kept=kept)
         if once:
-            if keeper.keep() is None and not keeper.problems:
+            made = keeper.keep()
+            if keeper.waiting:
+                note("not all was kept and stamped: run it again once that can be")
+            elif made is None and not keeper.problems:
                 note("the log has not grown since the last anchor")
         else:
             _keep_on(keeper)
@@ -227,8 +238,9 @@ def _checked(log: EventLog, each: FoundAnchor, keys: KeyRing) -> CheckedAnchor:
     forged = keys.flaw(anchor)
     found = check_anchor(log, anchor) if forged is None else (anchor.seq, forged)
     position, problem = found or (None, None)
+    kind, name = keys.means_of(anchor)
     return CheckedAnchor(
-        each.place, anchor.seq, anchor.at, anchor.by, found is None, position, problem
+        each.place, anchor.seq, anchor.at, kind, name, anchor.by, found is None, position, problem
     )
 
 

@@ -31,6 +31,12 @@ from eventq.cli.words import PointCommand
 from eventq.eventlog import EventLog
 
 
+def _refuse(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    """Other commands take periods as options."""
+    if value is not None:
+        raise click.UsageError("the two points are no options here: eventq diff 1041 end")
+
+
 @click.command(
     cls=PointCommand,
     epilog="""\b
@@ -41,6 +47,7 @@ Examples:
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
+@click.option("--from", "--to", hidden=True, is_eager=True, callback=_refuse, expose_value=False)
 @click.option("--other-url", metavar="URL", help="B is a point of the log there.")
 @click.option("--other-namespace", metavar="NAME", help="B is a point of that queue.")
 @click.option("--all", "everything", is_flag=True, help="Also tasks that came and went in between.")

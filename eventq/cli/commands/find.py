@@ -168,13 +168,11 @@ def find_command(
     elif by is not None:
         _say_groups(groups, by, as_json=place.as_json)
     else:
-        _say_found(
-            answer, columns or (OF_TASKS if each == "task" else OF_ATTEMPTS), as_json=place.as_json
-        )
+        _say_found(answer, columns, each, as_json=place.as_json)
     flush()
     note(found_words(answer, each))
     if answer.is_cut and not counts and by is None:
-        note(f"these are the first {len(answer.found)} of {answer.count}; see --limit")
+        note(f"these are the first {len(answer.found):,} of {answer.count:,}; see --limit")
     if not answer.count:
         end_with_finding()
 
@@ -237,9 +235,10 @@ def _point(word: str | None) -> Any:  # noqa: ANN401 - an instant or what the li
     return None if word is None else local_instant(word) or word
 
 
-def _say_found(answer: Findings, columns: list[str], *, as_json: bool) -> None:
+def _say_found(answer: Findings, columns: list[str] | None, each: str, *, as_json: bool) -> None:
     if not as_json:
-        say_list(answer.found, listing(columns), as_json=False)
+        shown = columns or (OF_TASKS if each == "task" else OF_ATTEMPTS)
+        say_list(answer.found, listing(shown, each), as_json=False)
         return
     for found in answer.found:
         say_json({**json_fields(found), "source": answer.source})

@@ -11,11 +11,16 @@ from msgspec.structs import replace
 from eventq.anchors.kept import KeptAnchors
 from eventq.anchors.proofs import Proof, Proofs, Verified, prove
 from eventq.anchors.stamps import read_roots
-from eventq.cli.commands.anchor import find_anchors, find_keys, key_env_option, key_files_option
+from eventq.cli.commands.anchor import (
+    ANCHOR_COLUMNS,
+    find_anchors,
+    find_keys,
+    key_env_option,
+    key_files_option,
+)
 from eventq.cli.ending import end_with_finding
 from eventq.cli.output import Listing, Pairs, note, progress, say_list, say_record, say_section
 from eventq.cli.place import Place, check_there, log_time, placed
-from eventq.cli.text import time_text
 from eventq.eventlog import EventLog
 from eventq.host.clock import warn_if_ahead
 from eventq.verify.anchor import Anchor
@@ -30,6 +35,8 @@ TRUSTED = "what comes behind is verified, trusting the snapshot there; --archive
 NO_ANCHOR = "without an anchor, a complete rewrite or a cut tail would not be seen"
 NONE_PROVES = "no anchor proves anything here, so a complete rewrite would not be seen"
 REMEDY = "`eventq anchor keep --to-file FILE`, kept elsewhere, ends that"
+
+UNALTERED_OR_NOT = "consistent, but not proven unaltered"
 
 FINDINGS = Listing(("SEQ", "seq"), ("RULE", "rule"), ("PROBLEM", "problem"))
 
@@ -56,7 +63,7 @@ Examples:
 @click.option(
     "--require-anchor",
     is_flag=True,
-    help="It is a finding when no anchor proves anything.",
+    help="End with 1, instead of a warning, where no anchor proves anything.",
 )
 @key_env_option
 @key_files_option
@@ -168,11 +175,6 @@ def _say(place: Place, verified: Verified, *, go_on: bool) -> None:
         note(f"warning: {verified.warning}")
 
 
-def _means(proof: Proof) -> str:
-    """By which key, or else by its place."""
-    return "its place" if proof.key is None else f"{proof.kind} key {proof.key}"
-
-
 def _doubt(proof: Proof) -> str:
     if proof.doubt is None:
         return "yes"
@@ -186,13 +188,10 @@ def _span(verdict: Verdict) -> str:
 
 
 PROOFS = Listing(
-    ("UP TO", "seq"),
-    ("AT", lambda proof: time_text(proof.at)),
-    ("ANCHORS", "anchors"),
-    ("BY", _means),
-    ("HELD BY", lambda proof: proof.by or "-"),
-    ("STAMPED", "stamped_at"),
     ("FILE", "file"),
+    ("ANCHORS", "anchors"),
+    *ANCHOR_COLUMNS,
+    ("STAMPED", "stamped_at"),
     ("PROVEN", _doubt),
     elastic=2,
 )
@@ -209,7 +208,7 @@ def _verdict_pairs(verified: Verified) -> Pairs:
         ("seal", verdict.seal),
         ("anchors", verdict.anchors),
         ("proven", f"1 to {verified.proven}" if verified.proven else "nothing, by anchors"),
-        ("verified", "nothing is wrong"),
+        ("verified", "nothing is wrong" if verified.proven else UNALTERED_OR_NOT),
     ]
     if 0 < verified.proven < verdict.seq:
         behind = f"{verified.proven + 1} to {verdict.seq}: a cut there would not be seen"

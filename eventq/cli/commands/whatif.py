@@ -14,7 +14,7 @@ from eventq.cli.ending import misuse
 from eventq.cli.output import note, progress, say_json, say_table
 from eventq.cli.place import Place, placed, point_of
 from eventq.cli.text import visible
-from eventq.cli.views.sandbox import WHATIF_COLUMNS, misses_text, took, whatif_rows
+from eventq.cli.views.sandbox import WHATIF_COLUMNS, fewer_text, misses_text, took, whatif_rows
 from eventq.cli.words import (
     is_number,
     parse_backoff,
@@ -40,12 +40,17 @@ Examples:
   eventq whatif --limit smtp:running=10 --fair tenant --weight big=3
   eventq whatif --cron 'tidy=0 * * * *'"""
 )
-@click.option("--workers", type=int, metavar="N", help="Attempts at a time. [default: as it was]")
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Attempts at a time, all the time. [default: as it was]",
+)
 @click.option(
     "--workers-then",
     type=int,
     metavar="N",
-    help="How many each node had, as `run --workers`. [default: the most leases it held]",
+    help="How many each node had, as `run --workers`. [default: what it said when it joined]",
 )
 @click.option("--backoff", metavar="BACKOFF", help="Wait before a retry, like 10s; see `new`.")
 @click.option("--max-retries", metavar="N", help="Attempts after the first; none for no limit.")
@@ -133,13 +138,16 @@ def whatif(
         note(f"left out: {found.left_out} tasks that were open before {found.after + 1}")
     if found.is_ahead:
         note(
-            "tasks this short are leased ahead: give --workers-then, or trust no number of workers"
+            "a node leased such short tasks ahead, and has not said how many workers it had: give "
+            "--workers-then, or trust no number of workers"
         )
     if found.absent_us:
         note(
-            f"in the record no node was there for {took(found.absent_us)} while tasks were ready; "
-            "the simulations leave the same time out"
+            f"for {took(found.absent_us)} of the record tasks were ready and no node was there; "
+            "nothing runs in that time in AS IT WAS and WHAT IF either"
         )
+    if options["workers"] is not None and (problem := fewer_text(found)) is not None:
+        note(problem)
     if (problem := misses_text(found)) is not None:
         note(problem)
 

@@ -31,12 +31,20 @@ OF_ATTEMPTS = [
     "error",
 ]
 
+OF_LAST_ATTEMPT = frozenset({"waited", "ran", "error", "place"})
+
 Shown = TaskRecord | AttemptRecord
 
 
-def listing(columns: Sequence[str]) -> Listing:
-    """A table of these columns, which are of COLUMNS."""
-    return Listing(*[(name.upper().replace("_", " "), COLUMNS[name]) for name in columns])
+def listing(columns: Sequence[str], each: str) -> Listing:
+    """A table of these columns, which are of COLUMNS, of tasks or of attempts."""
+    return Listing(*[(_title(name, each), COLUMNS[name]) for name in columns])
+
+
+def _title(name: str, each: str) -> str:
+    title = name.upper().replace("_", " ")
+    # A task has had more attempts than the one that is told of.
+    return f"LAST {title}" if each == "task" and name in OF_LAST_ATTEMPT else title
 
 
 def grouped_listing(by: GroupBy) -> Listing:

@@ -41,9 +41,9 @@ def report_pairs(report: Report) -> Pairs:
         ("open after", report.open_after),
         ("attempts", report.started),
         ("failed", report.failed),
+        ("of these lapsed", report.lapsed),
         ("retried", report.retried),
-        ("lapsed", report.lapsed),
-        ("came too late", report.refused),
+        ("refused", report.refused),
         ("waited", times_text(report.waited)),
         ("ran", times_text(report.ran)),
     ]
@@ -56,7 +56,7 @@ def sections(report: Report) -> list[tuple[str, list[Any], Listing]]:
         ("busiest minutes", report.busiest, _minutes(most)),
         ("by name", report.names, NAMES),
         ("nodes", report.nodes, NODES),
-        ("silent nodes", report.silences, SILENCES),
+        ("silent nodes", report.silences, _silences(report.until)),
         ("ran twice", report.ran_twice, TWICE),
         ("failing most", report.failures, FAILURES),
         ("waited longest", report.waits, WAITS),
@@ -86,13 +86,24 @@ def _error(type_: str, message: str) -> str:
 
 def _behind(wait: Any) -> str:  # noqa: ANN401 - a LongWait
     if not wait.leases:
-        return "nothing was leased meanwhile"
+        return "no other task was leased meanwhile"
     others = "1 lease of another task" if wait.leases == 1 else f"{wait.leases} leases of others"
     return f"{others}, {wait.most_leases} of them named {visible(wait.most_of)}"
 
 
-def _silent_for(silence: Silence) -> str:
-    return "-" if silence.until is None else brief_duration(silence.until - silence.since)
+def _silences(until: int) -> Listing:
+    def lasted(silence: Silence) -> str:
+        if silence.until is None:
+            return f"{brief_duration(until - silence.since)} or more"
+        return brief_duration(silence.until - silence.since)
+
+    return Listing(
+        ("NODE", lambda each: visible(each.node)),
+        ("SINCE", lambda each: time_text(each.since)),
+        ("UNTIL", lambda each: time_text(each.until)),
+        ("FOR", lasted),
+        ("LEASES", "leases"),
+    )
 
 
 NAMES = Listing(
@@ -113,13 +124,6 @@ NODES = Listing(
     ("LAST SIGN", lambda each: time_text(each.last_at)),
     ("LEFT", lambda each: "yes" if each.has_left else "no"),
 )
-SILENCES = Listing(
-    ("NODE", lambda each: visible(each.node)),
-    ("SINCE", lambda each: time_text(each.since)),
-    ("UNTIL", lambda each: time_text(each.until)),
-    ("FOR", _silent_for),
-    ("RUNNING", "leases"),
-)
 TWICE = Listing(
     ("KEY", lambda each: visible(each.key)),
     ("NAME", lambda each: _name(each.name)),
@@ -131,7 +135,7 @@ TWICE = Listing(
 FAILURES = Listing(
     ("FAILURES", "failures"),
     ("LAST TASK", lambda each: visible(each.last_task)),
-    ("LAST", lambda each: time_text(each.last_at)),
+    ("LAST AT", lambda each: time_text(each.last_at)),
     ("ERROR", lambda each: _error(each.type, each.message)),
     ("PLACE", lambda each: visible(each.place) or "-"),
     elastic=2,

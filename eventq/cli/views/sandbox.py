@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from eventq.audit.phrases import counted
 from eventq.cli.output import Listing, Pairs
 from eventq.cli.text import json_text, short, time_text, visible
 from eventq.cli.views.tasks import ERROR_CHARACTERS, error_text, traceback_pairs
 from eventq.core.durations import SECOND_US, UNITS_US, brief_duration, show_duration
 from eventq.sandbox import Ended, Miss, Numbers, Rerun, Waits, WhatIf
+from eventq.sandbox.whatif.meeting import TIME_SHARE
 
 WHATIF_COLUMNS = ["", "RECORDED", "AS IT WAS", "WHAT IF"]
 # Of so many shares, people are told.
@@ -85,6 +87,18 @@ def misses_text(found: WhatIf) -> str | None:
         for each in found.misses
     ]
     return f"the simulation cannot repeat this record, so do not trust WHAT IF: {'; '.join(told)}"
+
+
+def fewer_text(found: WhatIf) -> str | None:
+    """That the record did not have its workers all the time, in words; None where it did."""
+    most, mean = found.recorded.workers, found.mean_workers
+    if mean > (1 - TIME_SHARE) * most:
+        return None
+    supposed = counted(found.what_if.workers, "worker")
+    return (
+        f"WHAT IF has {supposed} all the time that a node was there; the record had {most} at the "
+        f"most and {mean:.1f} on average, since nodes came later or left earlier"
+    )
 
 
 def _value(miss: Miss, value: int | None) -> str:

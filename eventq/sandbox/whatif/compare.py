@@ -64,8 +64,11 @@ class WhatIf(Struct, frozen=True):
     misses: list[Miss]
     """Where the simulation of what was does not meet the record: then trust no what-if."""
     is_ahead: bool
-    """Attempts are so short that nodes lease ahead, and how many workers they had was not told: so
+    """Attempts are so short that nodes lease ahead, and how many workers one had was not told: so
     there are more leases than there were workers, and run times contain waiting."""
+    mean_workers: float
+    """How many workers the record had on average while a node was there; at the most, see
+    ``recorded``. Less where nodes came later or left earlier."""
     seed: int
 
 
@@ -90,9 +93,10 @@ def whatif(
 ) -> WhatIf:
     """Replays the tasks created between two points under another policy, in virtual time.
 
-    ``workers`` are attempts at a time; None takes those there were: ``workers_then`` of each node,
-    else as many as it held leases at the most, from its first lease to the end of its last. With
-    ``workers_then`` attempts begin when one of them is free: see ``is_ahead``.
+    ``workers`` are attempts at a time, all the time; None takes those there were: of each node as
+    many as it had busy at the most, from its first lease to the end of its last. Attempts begin
+    when one of the node's slots is free: ``workers_then``, else what it said when it joined. Where
+    neither is known, they begin when they are leased: see ``is_ahead``.
 
     What is not given stays as each task has it. The first of the ``priorities`` that matches a
     task's tags counts. ``limits`` and ``turns`` (None: no turns) hold all the time. ``crons`` are
@@ -136,7 +140,8 @@ def whatif(
         left_out=trace.left_out,
         absent_us=sum(ended_at - begun_at for begun_at, ended_at in trace.absences),
         misses=misses(recorded, as_it_was),
-        is_ahead=workers_then is None and trace.is_ahead,
+        is_ahead=trace.is_ahead,
+        mean_workers=trace.mean_workers(),
         seed=seed,
     )
 

@@ -6,6 +6,8 @@ No event says either. A lease is the earliest an attempt may have begun; a busy 
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
+from statistics import fmean
 
 import msgspec
 from msgspec import Struct
@@ -19,8 +21,10 @@ class RecordedNode(Struct):
 
     begun_at: int
     ended_at: int
+    slots: int | None
+    """How many attempts it runs at a time, if that is known."""
     workers: int = 0
-    """How many it had, if that is known; else the most that it had busy at a time."""
+    """How many it had, if that was given; else the most that it had busy at a time."""
     busy: int = 0
     waiting: deque[int] = msgspec.field(default_factory=deque)
     """Tasks that it has leased ahead, in their order."""
@@ -43,19 +47,26 @@ class Nodes:
         self.running: dict[int, LeasedAttempt] = {}
         self.most = 0
         """The most attempts that ran at a time."""
+        self.is_guess = False
+        """Whether a node has not said how many attempts it runs at a time."""
         self._workers = workers
         self._busy = 0
         self._nodes: dict[str, RecordedNode] = {}
         # Nodes that have leased in this commit.
         self._grown: set[str] = set()
 
-    def lease(self, number: int, name: str, *, ready_at: int, at: int) -> None:
-        """The node has leased the task."""
+    def lease(
+        self, number: int, name: str, *, ready_at: int, at: int, slots: int | None = None
+    ) -> None:
+        """The node has leased the task; it has said that it runs so many at a time, if it has."""
+        slots = self._workers or slots
+        self.is_guess |= slots is None
         node = self._nodes.get(name)
         if node is None:
-            node = self._nodes[name] = RecordedNode(at, at, self._workers or 0)
+            node = self._nodes[name] = RecordedNode(at, at, slots, self._workers or 0)
+        node.slots = slots
         self.running[number] = running = LeasedAttempt(node, ready_at)
-        if self._workers is not None and node.busy >= self._workers:
+        if slots is not None and node.busy >= slots:
             node.waiting.append(number)
         else:
             self._begin(running, at)
@@ -121,6 +132,12 @@ class Nodes:
             there += change
             found.append((at, there * present))
         return found[:-1]
+
+    def mean_workers(self, absences: list[tuple[int, int]], until: int) -> float:
+        """How many workers there were on average, while there were any."""
+        spans = pairwise([*self.capacity(None, absences), (until, 0)])
+        there = [(end - begin, n) for (begin, n), (end, _) in spans if n and begin < end]
+        return fmean((n for _, n in there), (length for length, _ in there)) if there else 0.0
 
     def _begin(self, running: LeasedAttempt, at: int) -> None:
         running.begun_at = at

@@ -20,7 +20,7 @@ from eventq.core.places import Vacancy
 from eventq.core.policy import wait_us
 from eventq.core.projection import END_KINDS, Projection
 from eventq.core.queue_events import Limited
-from eventq.core.task import Task, TaskState
+from eventq.core.task import Task, TaskState, is_due
 from eventq.core.values import LAPSED
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import check_follows, commits_of
@@ -45,6 +45,9 @@ NONE = -1
 # No node worked when nothing ran, yet a task was ready for longer than this (100 ms). Shorter gaps
 # are what a node takes to hear of a task and to commit.
 ABSENT_US = SECOND_US // 10
+
+# A person has done one of these to a task that waits.
+TAKES_AWAY = frozenset({"cancelled", "updated"})
 
 # Those that tell of schedules, and of what their dues bring.
 OF_SCHEDULES = frozenset({"created", "planned", "unplanned"})
@@ -125,6 +128,10 @@ class Trace:
         """See Nodes.capacity."""
         return self._nodes.capacity(workers, self.absences)
 
+    def mean_workers(self) -> float:
+        """See Nodes.mean_workers."""
+        return self._nodes.mean_workers(self.absences, self.ended_at)
+
     def place_of(self, number: int) -> int:
         """The task's place in the arrays, or NONE for one that was created before. O(log n)."""
         return bisect_left(self.numbers, number) if number > self._after else NONE
@@ -156,18 +163,20 @@ class Trace:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether most attempts are so short that nodes lease ahead; O(n log n)."""
+        """Whether nodes that have not told their slots lease ahead; O(n log n)."""
         ordered = sorted(self.lengths_us[attempt] for attempt in self.ended)
         median_us = ordered[len(ordered) // 2]
         # What is leased ahead waits behind as much work again.
-        return self.workers > 1 and median_us < 2 * AHEAD_S * SECOND_US
+        is_short = median_us < 2 * AHEAD_S * SECOND_US
+        return self._nodes.is_guess and self.workers > 1 and is_short
 
     def take(self, commit: Commit) -> None:
         """Reads one more commit. Raises LogCorruptError."""
         check_follows(self._projection, commit)
         kinds = kinds_of(commit)
         if not self._nodes.running:
-            self._notice_absence(commit.at, at_least_us=ABSENT_US)
+            at_least_us = 1 if self._is_taken_away(commit, kinds) else ABSENT_US
+            self._notice_absence(commit.at, at_least_us=at_least_us)
         self._take_rules(commit, kinds)
         after = self._projection.apply(commit)
         for index, (number, kind, task) in enumerate(zip(commit.tasks, kinds, after, strict=True)):
@@ -196,6 +205,14 @@ class Trace:
             if running.begun_at is not None and (place := self.place_of(number)) != NONE:
                 self._begin(place, running.begun_at - running.ready_at)
                 self._add(place, self.ended_at - running.begun_at, RUNNING, NONE)
+
+    def _is_taken_away(self, commit: Commit, kinds: list[str]) -> bool:
+        """Whether something that was ready, and that nobody took, is called off or put off."""
+        tasks, before = self._projection.tasks, commit.at - 1
+        return any(
+            kind in TAKES_AWAY and number in tasks and is_due(tasks[number], before)
+            for number, kind in zip(commit.tasks, kinds, strict=True)
+        )
 
     def _begin(self, place: int, wait_us: int) -> None:
         self.metrics.begin(place, self.groups[place], wait_us, self.share_at(place))
@@ -267,7 +284,10 @@ class Trace:
         if (place := self.place_of(number)) != NONE:
             # Turns may have been taken only since it was made.
             self.shares[place] = self._share_place(task)
-        self._nodes.lease(number, task.worker, ready_at=self._ready_since.of(task), at=at)
+        member = self._projection.members.by_name.get(task.worker)
+        slots = None if member is None else member.joined.slots
+        ready_at = self._ready_since.of(task)
+        self._nodes.lease(number, task.worker, ready_at=ready_at, at=at, slots=slots)
 
     def _end(self, kind: str, number: int, commit: Commit, after: list[Task | None]) -> None:
         """Ends the running attempt; ``after`` is the task now, and after the event that follows."""

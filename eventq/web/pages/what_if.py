@@ -168,13 +168,16 @@ def _notes(found: WhatIf) -> list[str]:
             "last column."
         )
     if found.is_ahead:
-        notes.append("Tasks this short are leased ahead, so no number of workers can be trusted.")
+        notes.append(
+            "A node leased such short tasks ahead, and has not said how many workers it had: no "
+            "number of workers can be trusted."
+        )
     if found.left_out:
         notes.append(f"{found.left_out:,} tasks that were open before take no part.")
     if found.absent_us:
         notes.append(
-            f"No node was there for {brief_duration(found.absent_us)} while tasks were ready; none "
-            "is then in the simulations either."
+            f"For {brief_duration(found.absent_us)} tasks were ready and no node was there; "
+            "nothing runs in that time in the simulations either."
         )
     return notes
 
