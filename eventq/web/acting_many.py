@@ -93,6 +93,9 @@ def apply_plan(acting: Acting) -> Done:
         raise ActRefusedError(404, words)
     for right in sorted(kept.rights):
         acting.check_right(right)
+    if acting.person.lanes != kept.person.lanes:
+        words = "You may act in other lanes than when this plan was made. Make it again."
+        raise ActRefusedError(403, words)
     acting.plans.apply(kept, acting.form.get("reason", ""))
     state, path = kept.state, f"/plans/{kept.name}"
     if state.applied is None:
@@ -183,7 +186,8 @@ def _path_of(plan: Plan | RulePlan) -> str:
         is_schedule = isinstance(plan.undone, Planned | Unplanned)
         return "/schedules" if is_schedule else "/limits"
     [record] = plan.sample(1)
-    return task_path(record.key)
+    # By its number: its key may not be shown to this person.
+    return task_path(str(record.number))
 
 
 def _check_may_undo(acting: Acting, position: int) -> None:

@@ -97,7 +97,7 @@ def serving(
     names = None if hosts is None else frozenset(name.lower() for name in hosts)
     made = Starlette(
         routes=list(_routes(console)),
-        middleware=[Middleware(Guard, hosts=names)],
+        middleware=[Middleware(Guard, hosts=names, hides_keys=bool(options.redact))],
         exception_handlers={HTTPException: partial(_not_found, console)},
         lifespan=lifespan,
     )

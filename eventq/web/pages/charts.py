@@ -113,7 +113,7 @@ def charts_model(sight: Sight, question: ChartsQuestion, veil: Veil) -> ChartsMo
             [
                 FailingRow(
                     each.type,
-                    each.place,
+                    "" if veil.hides_values else each.place,
                     each.failures,
                     each.tasks,
                     each.last_at,
