@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from eventq.catalog.bulks import find_event
 from eventq.catalog.by_hand import was_asked_for
-from eventq.catalog.counting import AskedChange
+from eventq.catalog.counts import AskedChange
 from eventq.catalog.passing import records_of
 from eventq.core.commits import Commit, decode_at, time_of
 from eventq.core.events import Asked

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from eventq.catalog.counting import ErrorGroup
+from eventq.catalog.counts import ErrorGroup
 from eventq.catalog.passing import records_of
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import find_instant

@@ -113,6 +113,8 @@ def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
         for step in found.steps
         if veil.sees(step.task.lane)
     ]
+    if not steps:
+        raise TaskNotFoundError(question.key)
     return FlowModel(
         sight.seq,
         instant(sight.at),

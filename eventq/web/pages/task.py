@@ -17,7 +17,7 @@ from eventq.audit.why import Why, explain
 from eventq.core.commits import Event, Unknown
 from eventq.core.events import Created, Failed, Noted, Progressed, Told
 from eventq.core.moves import fold_events
-from eventq.core.task import Task, instant
+from eventq.core.task import Task, TaskState, instant
 from eventq.core.values import ErrorInfo
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
@@ -42,6 +42,11 @@ from eventq.web.sight import Sight
 EVENTS_SHOWN = 500
 LINES_SHOWN = 500
 NEIGHBOURS = 50
+NO_STACK = (
+    "Where it stands now cannot be seen here. Node {} runs it on another host or in another "
+    "process, or its handler is isolated, in a process of its own. A console in the process of the "
+    "worker (eventq.web.app) shows the stack of attempts in its threads and in its event loop."
+)
 
 
 class TaskQuestion(Struct, frozen=True):
@@ -124,6 +129,8 @@ class TaskModel(Struct, frozen=True):
     error: ErrorInfo | None
     stack: list[StackLine] | None
     """Where its attempt stands; None where it does not run in this process."""
+    stack_lack: str | None
+    """Why that is not told of an attempt that runs; None where it is told, or none runs."""
     steps: list[StepRow]
     more_steps: int
     attempts: list[AttemptRow]
@@ -162,6 +169,7 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
     words = {} if waits is None else {task.number: renamed(waits, names)}
     told = task.progress
     row = task_row(task, sight.at, veil, hidden, words)
+    stack = _stack(sight, task, veil)
     return TaskModel(
         seq=sight.seq,
         at=instant(sight.at),
@@ -178,7 +186,8 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
         has_result=task.result_json is not None,
         saved=hidden.value(json_tree(task.saved_json)),
         error=hidden.error(task.last_error),
-        stack=_stack(sight, task, veil),
+        stack=stack,
+        stack_lack=None if stack is not None else _stack_lack(sight, task, veil),
         steps=[_step_row(step, hidden, said) for step in steps[-EVENTS_SHOWN:]],
         more_steps=max(0, len(steps) - EVENTS_SHOWN),
         attempts=_attempts(sight.log, history, hidden),
@@ -246,6 +255,16 @@ def _stack(sight: Sight, task: Task, veil: Veil) -> list[StackLine] | None:
     if not sight.is_live or not task.fence or veil.hides_values:
         return None
     return stack_of(task.fence)
+
+
+def _stack_lack(sight: Sight, task: Task, veil: Veil) -> str | None:
+    if task.recorded_state is not TaskState.LEASED:
+        return None
+    if not sight.is_live:
+        return "Where it stood then is not known: the log does not hold it."
+    if veil.hides_values:
+        return "Where it stands now is shown to those who may see values."
+    return NO_STACK.format(task.worker)
 
 
 def _check_seen(task: Task, word: str, veil: Veil) -> None:
