@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from eventq.audit.signs import NodeCounts, Silence
-from eventq.catalog.counting import Times
+from eventq.catalog.counts import Times
 
 # So many of each list are kept.
 MOST = 10

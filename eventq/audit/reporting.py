@@ -28,7 +28,7 @@ from eventq.audit.report import (
 )
 from eventq.audit.signs import Signs
 from eventq.catalog.by_hand import was_asked_for
-from eventq.catalog.counting import Times
+from eventq.catalog.counts import Times
 from eventq.catalog.minutes import MINUTE_US, MinuteCounts, percentile, step_of
 from eventq.catalog.passing import Progress, sealed_commits
 from eventq.catalog.record import place_of

@@ -23,6 +23,7 @@ from eventq.audit.lookup import last_lease, last_sign, read_history
 from eventq.audit.phrases import counted, progress_words, sign_words
 from eventq.audit.ready_wait import ReadyWait
 from eventq.audit.waiting import unblocked_at, waiting_words
+from eventq.core.commits import Event
 from eventq.core.durations import brief_duration, show_duration
 from eventq.core.events import (
     Cancelled,
@@ -106,7 +107,12 @@ def why(log: EventLog, key: str, point: Point, *, limit: int = LIMIT) -> Why:
     named up to ``limit``. Raises TaskNotFoundError, also when the task was created after the
     point; LogCorruptError.
     """
-    steps = list(steps_of(log, read_history(log, key, point)))
+    return explain(log, read_history(log, key, point), point, limit=limit)
+
+
+def explain(log: EventLog, history: list[Event], point: Point, *, limit: int = LIMIT) -> Why:
+    """The same, for who has the task's history up to the point."""
+    steps = list(steps_of(log, history))
     task = steps[-1].task.as_of(point.at)
     if task.state is TaskState.WAITING:
         # Its own history does not tell when that has ended.

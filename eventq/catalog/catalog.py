@@ -15,9 +15,9 @@ from typing import TypeVar
 from msgspec import Struct
 
 from eventq.catalog.belonging import check_own, open_own
-from eventq.catalog.counting import (
+from eventq.catalog.counting import Counting
+from eventq.catalog.counts import (
     AskedChange,
-    Counting,
     EndedAttempt,
     ErrorGroup,
     Span,

@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from eventq.audit.lookup import read_history
 from eventq.core.commits import KIND_OF, decode_at
 from eventq.core.events import ByHand, Cancelled, Retried, Updated
 from eventq.core.queue_events import Limited, Paused, Planned, Resumed
@@ -29,6 +28,7 @@ from eventq.web.access import Person, Right
 from eventq.web.checking import Checking
 from eventq.web.form import instant_of, json_of, number_of, optional
 from eventq.web.kept_catalog import CatalogLackingError, KeptCatalog
+from eventq.web.naming import find_history, key_in, tag_texts
 from eventq.web.pages.task import last_change
 from eventq.web.plans import PlanShelf
 from eventq.web.saved import SavedFilters
@@ -87,24 +87,28 @@ class Acting(Struct, frozen=True):
         reason = self.form.get("reason", "")
         return {"by": self.by, "reason": reason, "via": self.person.via}
 
-    def task(self) -> Task:
-        """The task that the form is about, unless it has moved on.
+    def task(self) -> tuple[Task, str]:
+        """The task that the form is about, unless it has moved on; and what it is called here.
 
         Raises TaskNotFoundError, ActRefusedError.
         """
-        key = self.path["key"]
-        history = read_history(self.queue.log, key)
-        task = self.queue.get(key)
+        history = find_history(self.queue.log, self.path["key"], self.veil)
+        task = self.queue.get(key_in(history))
         assert task is not None, "it has a history"
         self.check_lane(task.lane)
+        name = self.veil.of_tags(tag_texts(history)).key(task.key, task.number)
         seen = optional(self.form, "seen")
         if seen is not None and seen != str(last_change(history)):
             raise ActRefusedError(
                 409,
-                f"Task {key} has changed since you opened the page: it is {task.state} now. "
+                f"Task {name} has changed since you opened the page: it is {task.state} now. "
                 "Nothing was done; look at it again.",
             )
-        return task
+        return task, name
+
+    def name_of(self, task: Task) -> str:
+        """What a task that was just made is called here."""
+        return self.veil.of_tags([task.tags_json]).key(task.key, task.number)
 
     def done_at(self, *kinds: type[ByHand], number: int = NODE) -> int | None:
         """The position of what this person has just done; None where nothing was to be done."""
@@ -150,23 +154,26 @@ def task_path(key: str) -> str:
 
 def retry_task(acting: Acting) -> Done:
     """Makes a task ready now, or reopens it."""
-    task = acting.queue.retry(acting.task().key, **acting.marks)
+    found, name = acting.task()
+    task = acting.queue.retry(found.key, **acting.marks)
     undo = acting.done_at(Retried, Updated, number=task.number)
-    return Done(f"Task {task.key} is {task.state} again.", task_path(task.key), undo)
+    return Done(f"Task {name} is {task.state} again.", task_path(name), undo)
 
 
 def cancel_task(acting: Acting) -> Done:
     """Calls a task off."""
-    task = acting.queue.cancel(acting.task().key, **acting.marks)
+    found, name = acting.task()
+    task = acting.queue.cancel(found.key, **acting.marks)
     undo = acting.done_at(Cancelled, number=task.number)
-    return Done(f"Task {task.key} is {task.state}.", task_path(task.key), undo)
+    return Done(f"Task {name} is {task.state}.", task_path(name), undo)
 
 
 def update_task(acting: Acting) -> Done:
     """Changes a task's priority, tags or schedule."""
-    task, form = acting.task(), acting.form
+    form = acting.form
+    task, name = acting.task()
     tags = optional(form, "tags")
-    changed = acting.queue.update(
+    acting.queue.update(
         task.key,
         priority=number_of(form, "priority"),
         tags=None if tags is None else json_of(tags, "tags"),
@@ -175,15 +182,16 @@ def update_task(acting: Acting) -> Done:
         **acting.marks,
     )
     undo = acting.done_at(Updated, number=task.number)
-    words = f"Task {changed.key} is {'changed' if undo else 'as it was: nothing was to change'}."
-    return Done(words, task_path(changed.key), undo)
+    words = f"Task {name} is {'changed' if undo else 'as it was: nothing was to change'}."
+    return Done(words, task_path(name), undo)
 
 
 def repeat_task(acting: Acting) -> Done:
     """Makes a new task like a final one."""
-    old = acting.task()
+    old, name = acting.task()
     task = acting.queue.repeat(old.key)
-    return Done(f"Task {task.key} is made like task {old.key}.", task_path(task.key))
+    made = acting.name_of(task)
+    return Done(f"Task {made} is made like task {name}.", task_path(made))
 
 
 def new_task(acting: Acting) -> Done:
@@ -201,7 +209,8 @@ def new_task(acting: Acting) -> Done:
     }
     given = {name: value for name, value in options.items() if value is not None}
     task = acting.queue.new(_arguments(form), **given)
-    return Done(f"Task {task.key} is {task.state}.", task_path(task.key))
+    made = acting.name_of(task)
+    return Done(f"Task {made} is {task.state}.", task_path(made))
 
 
 def pause(acting: Acting) -> Done:
@@ -269,7 +278,8 @@ def trigger_schedule(acting: Acting) -> Done:
     task = found.trigger(**acting.marks)
     if task is None:
         return Done(f"A task of schedule {found.name} is open: none was made.", "/schedules")
-    return Done(f"Schedule {found.name} has made task {task.key}.", task_path(task.key))
+    made = acting.name_of(task)
+    return Done(f"Schedule {found.name} has made task {made}.", task_path(made))
 
 
 def preview_backfill(acting: Acting) -> Done:

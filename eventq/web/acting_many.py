@@ -183,7 +183,8 @@ def _path_of(plan: Plan | RulePlan) -> str:
         is_schedule = isinstance(plan.undone, Planned | Unplanned)
         return "/schedules" if is_schedule else "/limits"
     [record] = plan.sample(1)
-    return task_path(record.key)
+    # By its number: its key may not be shown to this person.
+    return task_path(str(record.number))
 
 
 def _check_may_undo(acting: Acting, position: int) -> None:

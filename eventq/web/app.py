@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -97,7 +98,7 @@ def serving(
     names = None if hosts is None else frozenset(name.lower() for name in hosts)
     made = Starlette(
         routes=list(_routes(console)),
-        middleware=[Middleware(Guard, hosts=names)],
+        middleware=[Middleware(Guard, hosts=names, hides_keys=bool(options.redact))],
         exception_handlers={HTTPException: partial(_not_found, console)},
         lifespan=lifespan,
     )
@@ -243,7 +244,8 @@ class Services:
             words = "These numbers are of all lanes, of which you may see some."
             return console.problem(request, person, Problem(403, words))
         veil = console.veil(person)
-        found = await console.in_thread(lambda: console.scraping.text(veil))
+        # Beside the threads of pages: the first one takes long.
+        found = await run_sync(lambda: console.scraping.text(veil), limiter=console.waiting)
         return console.problem(request, person, found) if isinstance(found, Problem) else found
 
     async def static(self, request: Request, person: Person | None) -> Response:

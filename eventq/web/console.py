@@ -11,7 +11,7 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -105,11 +105,10 @@ class Console:
         """Calls what reads the log, beside the event loop."""
         return await run_sync(call, limiter=self.limiter)
 
-    async def note_ends(self) -> None:
-        """Sees where the log begins and ends, for the slider of the next page."""
-        self._begin, self._head = await self.in_thread(
-            lambda: (self.log.start().seq, self.log.head().seq)
-        )
+    def note_ends(self, head: int | None = None) -> None:
+        """Sees where the log begins and, unless that is known, ends: for the slider of pages."""
+        self._begin = self.log.start().seq
+        self._head = self.log.head().seq if head is None else head
 
     async def person(self, request: Request) -> Person | None:
         """Who asks, with the rights that they have here."""
@@ -147,13 +146,12 @@ class Console:
         path, _, rest = back.partition("?")
         if not path.startswith("/") or path.startswith("//") or "\\" in path:
             path, rest = "/", ""
-        pairs = [pair for pair in rest.split("&") if pair and not pair.startswith("at=")]
-        if "to" not in query:
-            pairs = [f"{n}={v}" for n, v in query.multi_items() if n != "at"]
+        asked = parse_qsl(rest) if "to" in query else query.multi_items()
+        pairs = [(name, value) for name, value in asked if name != "at"]
         if word and word != "now":
             point = await self.in_thread(lambda: self.point_of(word))
-            pairs.append(f"at={point.seq}")
-        where = self.url(request, path) + ("?" + "&".join(pairs) if pairs else "")
+            pairs.append(("at", str(point.seq)))
+        where = self.url(request, path) + (f"?{urlencode(pairs)}" if pairs else "")
         return RedirectResponse(where, 303)
 
     # Answers.

@@ -8,11 +8,13 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from eventq.errors import EventqError
 from eventq.web.access import Person
 from eventq.web.acting import Acting, Done
 from eventq.web.answering import Problem, path_words, problem_of
 from eventq.web.console import Console
 from eventq.web.form import optional, read_form
+from eventq.web.naming import told_error
 from eventq.web.routes import Act
 
 
@@ -29,9 +31,18 @@ async def act(console: Console, each: Act, request: Request) -> Response:
         run = partial(_run, console, each, person, path_words(request), form)
         done = await console.in_thread(run)
     except Exception as error:  # noqa: BLE001 - told in words
-        return console.problem(request, person, problem_of(error))
+        return console.problem(request, person, await _problem(console, person, error))
     told = console.told.put(done.words, person, done.undo)
     return RedirectResponse(console.url(request, done.path, done=told), 303)
+
+
+async def _problem(console: Console, person: Person, error: Exception) -> Problem:
+    """Why nothing was done, without a key that is not shown."""
+    found = problem_of(error)
+    if not isinstance(error, EventqError):
+        return found
+    tell = partial(told_error, console.log, error, found.problem, console.veil(person))
+    return Problem(found.status, await console.in_thread(tell))
 
 
 def _refusal(

@@ -24,7 +24,7 @@ YES_NO = {"yes": True, "no": False}
 
 UNSEEN = "You may not see tags, messages and places, so you may not filter by them either."
 HIDDEN_TAG = "Tag {} is secret: to filter by it would tell what it holds."
-SEARCHED = "Some tags are secret here: to search in text would tell what they hold."
+SEARCHED = "Some tags are secret here: to search in text or keys would tell what they hold."
 OTHER_LANE = "You may look into tasks of lanes {} alone."
 
 
@@ -164,7 +164,7 @@ def _check_seen(found: Mapping[str, Any], veil: Veil) -> None:
     secret = veil.redact & found.get("tags", {}).keys()
     if secret:
         raise FilterRefusedError(HIDDEN_TAG.format(", ".join(sorted(secret))))
-    if veil.redact and found.keys() & {"text", "message", "place"}:
+    if veil.redact and found.keys() & {"text", "message", "place", "key"}:
         raise FilterRefusedError(SEARCHED)
 
 

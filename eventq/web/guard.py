@@ -50,11 +50,15 @@ class Refusal(Struct, frozen=True):
 
 
 class Guard:
-    """The middleware. ``hosts`` are the names (with ports, if any) it answers to; None: any."""
+    """The middleware. ``hosts`` are the names (with ports, if any) it answers to; None: any.
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str] | None) -> None:
+    With ``hides_keys`` the log says `...` for what a path names.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: frozenset[str] | None, hides_keys: bool) -> None:
         self.app = app
         self._hosts = hosts
+        self._hides_keys = hides_keys
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,13 +80,22 @@ class Guard:
             if refusal is not None:
                 await _refuse(refusal, scope, receive, answer)
         except Exception as error:
-            logger.exception("a page failed", extra={"path": scope["path"], "error": str(error)})
+            told = {"path": self._told_path(scope), "error": str(error)}
+            logger.exception("a page failed", extra=told)
             if answer.status is None:
                 failed = Refusal(500, "Something went wrong here; the console's log says what.")
                 await _refuse(failed, scope, receive, answer)
         finally:
             self._running -= 1
-            _tell(scope, answer.status, time.monotonic() - began_s)
+            took_s = time.monotonic() - began_s
+            _tell(scope, self._told_path(scope), answer.status, took_s)
+
+    def _told_path(self, scope: Scope) -> str:
+        path: str = scope["path"]
+        if self._hides_keys:
+            for word in scope.get("path_params", {}).values():
+                path = path.replace(f"/{word}", "/...")
+        return path
 
     async def _let_in(self, scope: Scope, receive: Receive, answer: _Answer) -> Refusal | None:
         if scope["method"] == "POST":
@@ -188,12 +201,12 @@ def _replayed(body: bytes, receive: Receive) -> Callable[[], Awaitable[MutableMa
     return again
 
 
-def _tell(scope: Scope, status: int | None, took_s: float) -> None:
+def _tell(scope: Scope, path: str, status: int | None, took_s: float) -> None:
     """Logs an access: no query, since that may hold values."""
     client = scope.get("client") or ("-", 0)
     extra = {
         "method": scope["method"],
-        "path": scope["path"],
+        "path": path,
         "status": status,
         "client": client[0],
         "took_us": int(took_s * 1_000_000),

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from eventq.errors import ArgumentError
+from eventq.replay.points import Point
 from eventq.web.access import Person
 from eventq.web.answering import as_json, is_api, path_words, problem_of
 from eventq.web.console import Console
@@ -56,7 +57,15 @@ class Looking:
 
     def _live_model(self) -> Any:  # noqa: ANN401 - the page's model
         console = self._console
-        return self._tell(live_sight(console.node, console.log, console.catalog))
+        model = self._tell(live_sight(console.node, console.log, console.catalog))
+        if not is_api(self._request):
+            console.note_ends(model.seq)
+        return model
+
+    def _point(self, word: str) -> Point:
+        if not is_api(self._request):
+            self._console.note_ends()
+        return self._console.point_of(word)
 
     def _tell(self, sight: Sight) -> Any:  # noqa: ANN401 - the page's model
         return self._page.model(sight, self._question, self._veil)
@@ -65,7 +74,7 @@ class Looking:
         """The job that makes the page, a second later; None if who asked has gone."""
         console = self._console
         word = "end" if isinstance(when, Live) else str(when.seq)
-        point = await console.in_thread(partial(console.point_of, word))
+        point = await console.in_thread(partial(self._point, word))
         key = (self._page.name, self._question, word, self._veil.key)
         job = console.past.ask(
             key, point, self._tell, keeps=isinstance(when, At) and self._page.keeps
@@ -124,7 +133,6 @@ async def look(console: Console, page: ConsolePage, person: Person, request: Req
         # As a form sends it: without what was left empty, the address can be read.
         return RedirectResponse(console.clean_url(request), 303)
     try:
-        await console.note_ends()
         when = await console.when(request)
         if when is None:
             return await console.go(request)

@@ -95,10 +95,15 @@ class PlanShelf:
         return kept.name
 
     def get(self, name: str, person: Person) -> KeptPlan | None:
-        """The plan of this name, for who has made it; None for others, and for one too old."""
+        """The plan of this name, for who has made it; None for others, and for one too old.
+
+        It is of their lanes as they were then: for who may look into others now, it is none.
+        """
         with self._lock:
             found = self._plans.get(name)
             if found is None or found.person.name != person.name:
+                return None
+            if found.person.lanes != person.lanes:
                 return None
             if time.monotonic() - found.made_s > KEPT_S and not found.state.runs:
                 del self._plans[name]

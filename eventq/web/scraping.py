@@ -5,6 +5,7 @@ Who asks is asked for at each scrape, as for any page; values that they may not 
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 
@@ -17,6 +18,9 @@ from eventq.web.answering import Problem
 from eventq.web.showing import Veil
 
 INSTALL = "The metrics need another package here: pip install 'eventq[prometheus]'."
+COUNTING = "The log is being read for these numbers; ask again."
+# Two who scrape at the same moment wait for each other, and not for a whole log.
+PATIENT_S = 2.0
 # Whose second label is the value of a tag.
 BUCKETS = "limit_running"
 
@@ -26,9 +30,14 @@ class Scraping:
 
     def __init__(self, node: Node) -> None:
         self._measures = Measures(node)
+        # Taken by who counts.
+        self._lock = threading.Lock()
 
     def text(self, veil: Veil) -> Response | Problem:
-        """All families in Prometheus's text format. Raises LogError; the first folds the log."""
+        """All families in Prometheus's text format. Raises LogError.
+
+        The first one reads the log; whoever asks meanwhile is told to come again.
+        """
         try:
             # Imported here: an extra of its own.
             from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415
@@ -38,7 +47,12 @@ class Scraping:
             from eventq.metrics.exposition import metric_of  # noqa: PLC0415
         except ModuleNotFoundError:
             return Problem(501, INSTALL)
-        families = [_veiled(family, veil) for family in self._measures.take()]
+        if not self._lock.acquire(timeout=PATIENT_S):
+            return Problem(503, COUNTING)
+        try:
+            families = [_veiled(family, veil) for family in self._measures.take()]
+        finally:
+            self._lock.release()
 
         class OneScrape(Collector):
             """What was taken a moment ago."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import uvicorn
 from msgspec import Struct
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from eventq.errors import ArgumentError, LogUnavailableError
 from eventq.queue import Queue
@@ -22,10 +23,51 @@ from eventq.web.session import Sessions
 
 # How long open pages may hold up the end.
 GRACE_S = 2
+# So long a browser may take to say what it wants.
+HEAD_S = 20.0
 MOST_CONNECTIONS = 500
 PORT = 8017
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 UNSAFE = "127.0.0.1; another address needs --tls-cert and --tls-key, or --trusted-proxy"
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP as uvicorn has it, but a connection without a whole head of a request ends in time.
+
+    Else a few hundred that never ask for anything would keep everybody out.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first request is waited for."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """The wait ends with a head that is whole."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._wait_no_more()
+
+    def on_response_complete(self) -> None:
+        """The next request is waited for; it may have come already."""
+        self._wait()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._wait_no_more()
+        self._timer = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Address(Struct, frozen=True):
@@ -72,6 +114,7 @@ class ConsoleServer:
         app = serving(queue, self.sessions.find, self.sessions, options, _hosts(address, self.port))
         config = uvicorn.Config(
             app,
+            http=PatientProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -11,10 +11,13 @@ from typing import Any, get_args
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
+from eventq.core.queue_events import Shared
 from eventq.core.task import Task
 from eventq.core.validation import check_tag_name
-from eventq.core.values import ErrorInfo, ExpiryReason
+from eventq.core.values import ErrorInfo, ExpiryReason, Scope
+from eventq.replay.rule_words import turn_words
 from eventq.web.access import Person, Right
 
 HIDDEN = "(hidden)"
@@ -66,23 +69,30 @@ class Veil:
             for name, value in tags.items()
         }
 
-    def of_task(self, task: Task) -> TaskVeil:
-        """What is shown of what else was said about a task."""
-        return TaskVeil(self, [task.tags_json])
-
     def of_tags(self, texts: Iterable[bytes]) -> TaskVeil:
-        """The same, for a task that has had all these tags."""
+        """What is shown of what else was said about a task that has had all these tags."""
         return TaskVeil(self, texts)
 
-    def bucket(self, value: str | None, per: str | None) -> str | None:
-        """The value that a limit is counted by."""
-        hides = value is not None and (self.hides_values or per in self.redact)
+    def of_scope(self, scope: Scope) -> TaskVeil:
+        """What is shown of what was said about a pause."""
+        tags = {name: Raw(text.encode()) for name, text in scope.tags}
+        return TaskVeil(self, [msgspec.json.encode(tags)])
+
+    def bucket(self, value: str | None) -> str | None:
+        """The value that a limit is counted by: any tag's, or a text that holds one's."""
+        hides = value is not None and (self.hides_values or bool(self.redact))
         return HIDDEN if hides else value
 
-    def scope_tags(self, tags: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-        """The tags that a pause is about."""
+    def scope(self, scope: Scope) -> Scope:
+        """What a pause is about."""
         hides = self.hides_values
-        return tuple((n, HIDDEN if hides or n in self.redact else text) for n, text in tags)
+        tags = [(n, HIDDEN if hides or n in self.redact else text) for n, text in scope.tags]
+        return replace(scope, tags=tuple(tags), value=self.bucket(scope.value))
+
+    def turns(self, said: Shared) -> str:
+        """Whose turn it is: the shares that have a weight are values."""
+        hides = self.hides_values or bool(self.redact)
+        return turn_words(replace(said, weights={}) if hides else said)
 
 
 class TaskVeil:
@@ -95,6 +105,14 @@ class TaskVeil:
             found.update(_secrets(msgspec.json.decode(text), veil.redact))
         # The longest first: one may stand in another.
         self._secrets = sorted(found, key=len, reverse=True)
+
+    def key(self, key: str, number: int) -> str:
+        """What the task is called: by its number where its key holds what is secret."""
+        return str(number) if any(secret in key for secret in self._secrets) else key
+
+    def tags(self, tags: object) -> Any:  # noqa: ANN401 - JSON as it is shown
+        """Tags, without what is secret in the others."""
+        return self._cleared(self._veil.tags(tags))
 
     def text(self, text: str) -> str:
         """A message, a traceback or a line."""
@@ -133,7 +151,7 @@ class TaskVeil:
         shown: dict[str, Any] = {}
         for name, value in body.items():
             if name == "tags":
-                shown[name] = self._veil.tags(value)
+                shown[name] = self.tags(value)
             elif self._veil.hides_values and is_value(name, value):
                 shown[name] = HIDDEN
             elif isinstance(value, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from eventq.catalog.by_hand import was_asked_for
-from eventq.catalog.counting import AskedChange, EndedAttempt
+from eventq.catalog.counts import AskedChange, EndedAttempt
 from eventq.catalog.record import place_of
 from eventq.core.commits import Event, Unknown
 from eventq.core.events import (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eventq.catalog.catalog import Catalog
-from eventq.catalog.counting import SpanCounts
+from eventq.catalog.counts import SpanCounts
 from eventq.catalog.passing import pass_over
 from eventq.catalog.selector import Selector
 from eventq.core.command import Draft

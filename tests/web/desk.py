@@ -45,17 +45,17 @@ class Desk:
 
     def get(self, path: str, status: int = 200) -> str:
         """The text of a page, which must have this status."""
-        answer = self._asked(path)
+        answer = self.asked(path)
         assert answer.status_code == status, (path, answer.status_code, answer.text)
         return answer.text
 
     def json(self, path: str, status: int = 200) -> Any:  # noqa: ANN401
         """The same as JSON."""
-        answer = self._asked(f"/api{path}")
+        answer = self.asked(f"/api{path}")
         assert answer.status_code == status, (path, answer.text)
         return answer.json()
 
-    def _asked(self, path: str) -> Response:
+    def asked(self, path: str) -> Response:
         """The answer, however long the log is folded for it."""
         for _ in range(ASKED_AGAIN):
             answer = self.client.get(path)
@@ -70,11 +70,14 @@ class Desk:
 
     def post(self, path: str, status: int = 303, **form: str) -> Response:
         """Sends a form; gives the answer, which must have this status."""
-        own = {"form_key": form.get("form_key") or self.form_key(), "form_id": token_hex(4)}
-        fields = {**own, **form}
-        answer = self.client.post(path, data=fields, headers={"origin": HOST})
+        answer = self.sent(path, **form)
         assert answer.status_code == status, (path, answer.status_code, answer.text)
         return answer
+
+    def sent(self, path: str, **form: str) -> Response:
+        """The same, whatever the answer is."""
+        own = {"form_key": form.get("form_key") or self.form_key(), "form_id": token_hex(4)}
+        return self.client.post(path, data={**own, **form}, headers={"origin": HOST})
 
     def done(self, path: str, **form: str) -> str:
         """Sends a form that acts; gives the page that tells of it."""

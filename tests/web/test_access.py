@@ -10,7 +10,7 @@ from eventq.web import app
 from eventq.web.access import Person, Right
 from eventq.web.api import api_path
 from eventq.web.routes import ACTS, PAGES, SERVICES
-from tests.web.desk import Desk, MakeDesk
+from tests.web.desk import SECRET, Desk, MakeDesk
 
 # What nobody needs to have come in for.
 OPEN = {"/start", "/static/{file}"}
@@ -125,3 +125,29 @@ def test_read_only_takes_every_right_to_change(make_desk: MakeDesk, queue: event
 
     assert "only looks" in answer.text
     assert "Cancel this task" not in desk.get(f"/tasks/{task.key}")
+
+
+def test_a_number_does_not_tell_a_key(full: Desk) -> None:
+    """Of a task in another lane neither its key nor its flow is told, however it is asked for."""
+    number = full.queue.log.find_keys(["img/1"])["img/1"]
+    member = next(t for t in full.queue.tasks(state="completed") if t.flow is not None)
+    seen = full.json(f"/tasks/{number}")["row"]["key"]
+    full.may(Right.VALUES, lanes=["mail"])
+
+    assert seen == "img/1"
+    assert "img" not in full.get(f"/tasks/{number}", 404)
+    assert "img" not in full.get(f"/tasks/{number}/why", 404)
+    assert "doc:1" not in full.get(f"/flows/{member.flow}", 404)
+
+
+def test_a_pause_that_is_not_shown_whole_has_no_form(full: Desk) -> None:
+    """Who sees no values is told what resumes it; its values are told nowhere."""
+    full.queue.pause(tags={"token": SECRET}, by="ada")
+    full.queue.pause(limit="smtp", value=SECRET, by="ada")
+    full.queue.new({"n": 1, "token": SECRET}, name="kept")
+    full.may(Right.PAUSE)
+    pages = full.get("/limits") + full.get("/") + full.get("/api/limits") + full.get("/changes")
+
+    assert "eventq resume" in pages
+    assert SECRET not in pages
+    assert "kept back" in pages

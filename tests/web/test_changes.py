@@ -83,13 +83,16 @@ def test_what_moves_on_meanwhile_is_left_alone(full: Desk) -> None:
 
 
 def test_a_plan_is_its_makers_alone(full: Desk) -> None:
-    """Nobody else sees or applies it, and one that is not known does nothing."""
+    """Nobody else sees or applies it, nor who has other lanes since; one not known does nothing."""
     path = plan(full)
     full.person = Person("eve")
     full.get(path, 404)
     full.post(f"{path}/apply", 404)
     full.person = Person("ada", frozenset({Right.VIEW, Right.BULK, Right.PAUSE}))
     assert "the right to retry" in full.post(f"{path}/apply", 403).text
+    full.person = Person("ada", lanes=frozenset({"mail"}))
+    full.get(path, 404)
+    full.post(f"{path}/apply", 404)
     full.person = Person("ada")
     full.post("/plans/none/apply", 404)
 

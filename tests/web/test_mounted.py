@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +62,22 @@ def test_the_api_is_below_too(client: TestClient) -> None:
     assert client.get("/jobs/api/tasks/a%2Fb").json()["row"]["key"] == "a/b"
     assert client.get("/jobs/api/tasks/none").json()["status"] == 404
     assert client.get("/jobs/api/now?at=-1").headers["location"] == "/jobs/api/now?at=0"
+
+
+def test_no_sqlite_is_loaded_for_a_queue_without_one() -> None:
+    """Pages of a log elsewhere are made without its driver."""
+    code = """
+import sys
+sys.modules["apsw"] = None
+import eventq, eventq.web
+from pathlib import Path
+from starlette.testclient import TestClient
+queue = eventq.Queue("memory://")
+queue.new({"n": 1})
+app = eventq.web.app(queue, lambda _: ("ada", list(eventq.web.Right)), cache=Path(sys.argv[1]))
+client = TestClient(app, base_url="http://testserver")
+for path in ("/", "/tasks", "/errors", "/charts", "/changes", "/tasks/1/why"):
+    assert client.get(path).status_code == 200, path
+app.state.console.close()
+"""
+    subprocess.run([sys.executable, "-c", code, "cache"], check=True, cwd=tempfile.mkdtemp())

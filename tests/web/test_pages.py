@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
@@ -254,3 +254,15 @@ def test_files_of_the_console_are_few_and_light(full: Desk) -> None:
 
     assert sum(len(answer.content) for answer in (page, *files)) < 120_000
     assert again.status_code == 304
+
+
+def test_a_moment_keeps_what_is_asked(full: Desk) -> None:
+    """Whatever stands in a filter comes out of the way to a position as it went in."""
+    asked = "text=a%26b%3Dc+%25&state=ready"
+    typed = full.client.get(f"/tasks?{asked}&at=end").headers["location"]
+    chosen = full.client.get("/go", params={"to": "3", "back": f"/tasks?{asked}&at=9"})
+    elsewhere = full.client.get("/go", params={"to": "3", "back": "//evil.example/"})
+
+    assert parse_qsl(typed.partition("?")[2])[:2] == [("text", "a&b=c %"), ("state", "ready")]
+    assert chosen.headers["location"] == f"/tasks?{asked}&at=3"
+    assert elsewhere.headers["location"] == "/?at=3"

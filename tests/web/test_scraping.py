@@ -56,3 +56,15 @@ def test_without_the_package_it_says_so(full: Desk, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
 
     assert "pip install" in full.get("/metrics", 501)
+
+
+def test_who_asks_while_the_log_is_read_comes_again(
+    full: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread of the console waits for a whole log."""
+    monkeypatch.setattr("eventq.web.scraping.PATIENT_S", 0.0)
+    scraping = full.app.state.console.scraping
+    with scraping._lock:
+        assert "ask again" in full.get("/metrics", 503)
+
+    assert "eventq_tasks_ready" in full.get("/metrics")

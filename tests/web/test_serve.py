@@ -142,3 +142,24 @@ def test_behind_a_proxy_every_link_has_its_path(queue: eventq.Queue, tmp_path: P
     assert 'action="/q/start"' in answer.text
     assert 'src="/q/static/console.js"' in answer.text
     assert other.status_code == 421
+
+
+def test_who_asks_for_nothing_is_not_waited_for(
+    server: ConsoleServer, queue: eventq.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing, half a head, half of a second one: the connection ends; one that listens stays."""
+    monkeypatch.setattr("eventq.web.serve.HEAD_S", 0.3)
+    whole = f"GET /static/icon.svg HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    for sent in (b"", whole[:30], whole + whole[:30]):
+        with socket.create_connection(("127.0.0.1", server.port), 20.0) as connection:
+            connection.sendall(sent)
+            found = b""
+            while more := connection.recv(1000):
+                found += more
+        assert found.startswith(b"HTTP/1.1 200") == sent.startswith(whole)
+    with closing(come_in(server)) as client, client.stream("GET", "/events") as stream:
+        lines = stream.iter_lines()
+        next(line for line in lines if line.startswith("data:"))
+        threading.Event().wait(1.0)
+        queue.new({"n": 1})
+        assert '"seq":1' in next(line for line in lines if line.startswith("data:"))

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import eventq
-from eventq.core.values import ErrorInfo
+from eventq.core.values import ErrorInfo, Scope
 from eventq.web.access import Person, Right
 from eventq.web.showing import HIDDEN, Veil, check_redact
 
@@ -52,8 +52,9 @@ def test_who_sees_no_values_sees_none() -> None:
         "ValueError", HIDDEN, HIDDEN
     )
     assert hidden.body({"result": 3, "fence": 7}) == {"result": HIDDEN, "fence": 7}
-    assert veil.bucket("mx1", "host") == HIDDEN
-    assert veil.scope_tags([("host", '"mx1"')]) == (("host", HIDDEN),)
+    assert veil.bucket("mx1") == HIDDEN
+    scope = Scope(lane="mail", limit="smtp", value="mx1", tags=(("host", '"mx1"'),))
+    assert veil.scope(scope) == Scope("mail", None, "smtp", HIDDEN, (("host", HIDDEN),))
 
 
 def test_tags_that_no_eventq_wrote_are_shown_or_hidden_whole() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +67,26 @@ def test_an_attempt_elsewhere_has_none(desk: Desk, queue: eventq.Queue) -> None:
 
     assert desk.json("/tasks/done")["stack"] is None
     assert stack_of(12345) is None
+
+
+def test_where_there_is_no_stack_the_page_says_why(
+    desk: Desk, queue: eventq.Queue, tmp_path: Path
+) -> None:
+    """Of an attempt in another process, of one in the past, and for who sees no values."""
+    task = queue.new({"n": 1}, key="far")
+    code = """
+import os, sys, eventq
+eventq.Queue(sys.argv[1], workers=1).run(lambda ctx, task: os._exit(0), signals=False)
+"""
+    subprocess.run([sys.executable, "-c", code, f"sqlite:///{tmp_path}/queue.db"], check=True)
+    model = desk.json("/tasks/far")
+    page = desk.get("/tasks/far")
+    past = desk.json(f"/tasks/far?at={queue.log.head().seq}")
+    desk.may()
+
+    assert model["row"]["state"] == "leased"
+    assert model["stack"] is None
+    assert "in a process of its own" in page
+    assert "the log does not hold it" in past["stack_lack"]
+    assert "may see values" in desk.json("/tasks/far")["stack_lack"]
+    assert desk.json(f"/tasks/far?at={task.number}")["stack_lack"] is None

@@ -31,7 +31,7 @@ from eventq.audit import (
 )
 from eventq.audit.report import Report
 from eventq.audit.signs import Silence
-from eventq.catalog.counting import Times
+from eventq.catalog.counts import Times
 from eventq.catalog.passing_attempts import AttemptRecord
 from eventq.catalog.record import TaskRecord
 from eventq.cli.text import iso_text

@@ -6,7 +6,7 @@ from typing import Any
 
 from eventq.audit.report import Report
 from eventq.audit.signs import Silence
-from eventq.catalog.counting import Times
+from eventq.catalog.counts import Times
 from eventq.cli.output import Listing, Pairs
 from eventq.cli.text import short, time_text, visible
 from eventq.core.durations import brief_duration

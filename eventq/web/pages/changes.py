@@ -10,12 +10,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from eventq.catalog.bulks import find_event
 from eventq.catalog.by_hand import was_asked_for
-from eventq.catalog.counting import AskedChange
+from eventq.catalog.counts import AskedChange
 from eventq.catalog.passing import records_of
 from eventq.core.commits import Commit, decode_at, time_of
 from eventq.core.events import Asked
@@ -35,10 +36,10 @@ from eventq.core.values import NODE
 from eventq.errors import ArgumentError, LogArchivedError
 from eventq.replay.fold import commits_back, stored_kind
 from eventq.replay.points import Point
-from eventq.replay.rule_words import limit_words, scope_words, turn_words
+from eventq.replay.rule_words import limit_words, scope_words
 from eventq.web.kept_catalog import CatalogLackingError
-from eventq.web.pages.tasks import veils_of
-from eventq.web.showing import HIDDEN, Veil
+from eventq.web.naming import veils_of
+from eventq.web.showing import HIDDEN, TaskVeil, Veil
 from eventq.web.sight import Sight
 
 if TYPE_CHECKING:
@@ -128,6 +129,16 @@ class ChangesFound(Struct, frozen=True):
     parts: dict[int, int]
 
 
+class ToldChange(Struct, frozen=True):
+    """A change in words."""
+
+    what: str
+    hidden: TaskVeil
+    """What is shown of the words that go with it, where it is of no task."""
+    many: ManyRow | None = None
+    is_seen: bool = True
+
+
 def changes_model(sight: Sight, question: ChangesQuestion, veil: Veil) -> ChangesModel:
     """What somebody asked for up to a moment. Raises ArgumentError, SlowQuestionError."""
     limit = question.limit
@@ -151,7 +162,8 @@ def change_rows(sight: Sight, found: ChangesFound, veil: Veil) -> list[ChangeRow
     """Changes as they are shown, but for those of tasks that are not theirs to see."""
     numbers = {each.task: None for each in found.changes if each.task != NODE}
     records = {each.number: each for each in records_of(sight.log, numbers, sight.point)}
-    hidden = veils_of(sight.log, list(records.values()), veil)
+    tags = {number: record.tags_json for number, record in records.items()}
+    hidden = veils_of(sight.log, tags, veil)
     rows = []
     for each in found.changes:
         record = records.get(each.task)
@@ -159,23 +171,23 @@ def change_rows(sight: Sight, found: ChangesFound, veil: Veil) -> list[ChangeRow
             continue
         if record is not None and not veil.sees(record.lane):
             continue
-        words: Callable[[str], str] = str if record is None else hidden(record).words
-        what, many, is_seen = _told(sight, each, found, veil)
-        if is_seen:
+        told = _told(sight, each, found, veil)
+        shown = told.hidden if record is None else hidden(record.number)
+        if told.is_seen:
             rows.append(
                 ChangeRow(
                     seq=each.seq,
                     at=each.at,
                     kind=each.kind,
-                    what=what,
-                    key=None if record is None else words(record.key),
+                    what=told.what,
+                    key=None if record is None else shown.key(record.key, record.number),
                     number=each.task,
                     by=each.by,
                     via=each.via or "code",
                     proof=PROOFS[each.via or "code"],
-                    reason=words(veil.reason(each.reason)),
+                    reason=shown.text(each.reason),
                     bulk=each.bulk,
-                    many=many,
+                    many=told.many,
                     undoes=each.undoes,
                     undone_by=found.undone.get(each.seq),
                     is_undoable=each.bulk is None and each.kind not in {"ticked", "unfollowed"},
@@ -258,16 +270,14 @@ def _may_be_by_hand(commit: Commit, place: int) -> bool:
     return not (is_behind and stored_kind(commit.bodies[place - 1]) == "failed")
 
 
-def _told(
-    sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil
-) -> tuple[str, ManyRow | None, bool]:
-    """A change in words, what it is about if that is many tasks, and whether they may see it."""
+def _told(sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil) -> ToldChange:
+    plain = veil.of_tags(())
     if change.task != NODE:
-        return change.kind, None, True
+        return ToldChange(change.kind, plain)
     try:
         _, _, body = find_event(sight.log, change.seq)
     except (ArgumentError, LogArchivedError):
-        return f"{change.kind} (archived)", None, veil.lanes is None
+        return ToldChange(f"{change.kind} (archived)", plain, is_seen=veil.lanes is None)
     if isinstance(body, Bulk):
         selector = "" if not body.selector else bytes(body.selector).decode()
         shows = not (veil.hides_values or veil.redact)
@@ -278,8 +288,17 @@ def _told(
             selector if shows else HIDDEN if selector else "",
         )
         tasks = "task" if body.count == 1 else "tasks"
-        return f"{body.action} {body.count:,} {tasks}", many, veil.lanes is None
-    return _rule_words(body, veil), None, _is_seen(body, veil)
+        own = veil.of_tags(_selected_tags(selector))
+        what = f"{body.action} {body.count:,} {tasks}"
+        return ToldChange(what, own, many, is_seen=veil.lanes is None)
+    own = veil.of_scope(body.scope) if isinstance(body, Paused | Resumed) else plain
+    return ToldChange(_rule_words(body, veil), own, is_seen=_is_seen(body, veil))
+
+
+def _selected_tags(selector: str) -> list[bytes]:
+    """The tags that a change to many was about."""
+    said = msgspec.json.decode(selector) if selector.startswith("{") else {}
+    return [msgspec.json.encode(said["tags"])] if "tags" in said else []
 
 
 def _is_seen(body: object, veil: Veil) -> bool:
@@ -298,18 +317,14 @@ def _rule_words(body: object, veil: Veil) -> str:
 
 
 def _pause_words(body: Any, veil: Veil) -> str:  # noqa: ANN401 - Paused or Resumed
-    value = body.scope.value
-    hides = value is not None and (veil.hides_values or bool(veil.redact))
-    tags = veil.scope_tags(body.scope.tags)
-    scope = replace(body.scope, tags=tags, value=HIDDEN if hides else value)
-    return f"{body.kind} {scope_words(scope)}"
+    return f"{body.kind} {scope_words(veil.scope(body.scope))}"
 
 
 _WORDS: dict[type, Callable[[Any, Veil], str]] = {
     Paused: _pause_words,
     Resumed: _pause_words,
     Limited: lambda body, _veil: limit_words(body),
-    Shared: lambda body, veil: "turns are taken" if veil.hides_values else turn_words(body),
+    Shared: lambda body, veil: veil.turns(body),
     Planned: lambda body, _: f"schedule {body.schedule} {'paused' if body.paused else 'set'}",
     Unplanned: lambda body, _veil: f"schedule {body.schedule} removed",
     Ticked: lambda body, _veil: f"schedule {body.schedule}: {body.hand or body.outcome}",

@@ -7,13 +7,12 @@ Nothing here draws.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.catalog.catalog import Catalog
-from eventq.catalog.counting import Span, SpanCounts, Times
+from eventq.catalog.counts import Span, SpanCounts, Times
 from eventq.catalog.minutes import MINUTE_US
 from eventq.core.task import instant
 from eventq.eventlog.contract import EventLog
@@ -22,6 +21,9 @@ from eventq.replay.points import Point, find_point
 from eventq.web.kept_catalog import CatalogLackingError, SlowQuestionError
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
+
+if TYPE_CHECKING:
+    from eventq.catalog.catalog import Catalog
 
 HOUR_US, DAY_US = 60 * MINUTE_US, 24 * 60 * MINUTE_US
 # Without a catalog, a last hour of more events is not counted.
@@ -113,7 +115,7 @@ def charts_model(sight: Sight, question: ChartsQuestion, veil: Veil) -> ChartsMo
             [
                 FailingRow(
                     each.type,
-                    each.place,
+                    "" if veil.hides_values else each.place,
                     each.failures,
                     each.tasks,
                     each.last_at,

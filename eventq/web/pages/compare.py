@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from eventq.audit.diff import diff_points
-from eventq.audit.lookup import read_history
-from eventq.core.commits import Event
 from eventq.core.durations import brief_duration
 from eventq.core.task import Task, instant, show_instant
-from eventq.errors import ArgumentError
+from eventq.core.values import ErrorInfo
+from eventq.errors import ArgumentError, TaskNotFoundError
 from eventq.replay.attempts import RecordedAttempt, attempt_of, leases_of
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import TaskDifference
 from eventq.web.filtering import FilterRefusedError
-from eventq.web.showing import Veil
+from eventq.web.naming import find_history, tag_texts, veils_of
+from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil
 from eventq.web.sight import Sight
 
 TASKS_SHOWN = 200
@@ -120,16 +119,18 @@ def _points(sight: Sight, question: CompareQuestion, veil: Veil) -> PointsModel:
     after = _point(sight, question.b, "b")
     found = diff_points(sight.log, before, after)
     tasks = []
-    for each in found.open.tasks[:TASKS_SHOWN]:
+    shown = found.open.tasks[:TASKS_SHOWN]
+    hidden = veils_of(sight.log, {each.number: b"{}" for each in shown}, veil)
+    for each in shown:
         end = found.elsewhere.get(each.key)
-        row = _changed_task(each, end, veil)
+        row = _changed_task(each, end, hidden(each.number))
         if row.fields:
             tasks.append(row)
     opened = found.open
     others = [
         *(f"node {each.worker}: {', '.join(each.fields)}" for each in opened.holders),
         *(f"node {each.worker} joined otherwise" for each in opened.members),
-        *(f"{each.rule}" for each in opened.rules),
+        *(_rule_name(each.rule, veil) for each in opened.rules),
         *(f"schedule {each.schedule}: {', '.join(each.fields)}" for each in opened.schedules),
         *(f"follower {each.follower}: {', '.join(each.fields)}" for each in opened.followers),
     ]
@@ -153,7 +154,13 @@ def _point(sight: Sight, word: str, name: str) -> Point:
     return found
 
 
-def _changed_task(found: TaskDifference, end: Task | None, veil: Veil) -> ChangedTask:
+def _rule_name(rule: str, veil: Veil) -> str:
+    """A limit, a pause or the turns; what a pause is about may hold values."""
+    is_pause = rule.startswith("pause of ")
+    return "a pause" if is_pause and (veil.hides_values or veil.redact) else rule
+
+
+def _changed_task(found: TaskDifference, end: Task | None, hidden: TaskVeil) -> ChangedTask:
     fields = []
     for name, shown in TOLD_FIELDS.items():
         if name not in found.fields:
@@ -163,20 +170,24 @@ def _changed_task(found: TaskDifference, end: Task | None, veil: Veil) -> Change
             before = end.state if before is None else before
             after = end.state if after is None else after
         if name == "tags":
-            before, after = veil.tags(before), veil.tags(after)
+            before, after = hidden.tags(before), hidden.tags(after)
         elif name == "last_error":
-            hides = veil.hides_values or bool(veil.redact)
-            before, after = (_error(each, hides=hides) for each in (before, after))
+            before, after = (_error(hidden.error(each)) for each in (before, after))
+        elif name == "final_reason":
+            before, after = (_reason(each, hidden) for each in (before, after))
         elif name.endswith("_us"):
             before, after = (None if e is None else show_instant(e) for e in (before, after))
         fields.append(ChangedField(shown, _text(before), _text(after)))
-    return ChangedTask(found.key, found.number, fields)
+    return ChangedTask(hidden.key(found.key, found.number), found.number, fields)
 
 
-def _error(error: Any, *, hides: bool) -> str | None:  # noqa: ANN401 - as a difference has it
-    if error is None:
-        return None
-    return str(error.type) if hides else f"{error.type}: {error.message}"
+def _error(error: ErrorInfo | None) -> str | None:
+    return None if error is None else f"{error.type}: {error.message}"
+
+
+def _reason(reason: str | None, hidden: TaskVeil) -> str | None:
+    """Why a task ended; why it expired is a word of ours."""
+    return reason if reason is None or reason in EXPIRY_REASONS else hidden.text(reason)
 
 
 def _text(value: object) -> str:
@@ -197,7 +208,7 @@ def _attempts(sight: Sight, question: CompareQuestion, veil: Veil) -> AttemptsMo
 
 
 def _side(sight: Sight, key: str, wanted: str, veil: Veil, *, back: int) -> AttemptSide:
-    history = read_history(sight.log, key, sight.point)
+    history = find_history(sight.log, key, veil, sight.point)
     leases = leases_of(history, until=sight.seq)
     if wanted:
         leases = [(lease, number) for lease, number in leases if str(number) == wanted]
@@ -205,15 +216,16 @@ def _side(sight: Sight, key: str, wanted: str, veil: Veil, *, back: int) -> Atte
     if len(leases) < back:
         raise ArgumentError("attempt", wanted or back, f"an attempt that task {key} has had")
     lease, number = leases[-back]
-    return AttemptSide(key, number, _facts(sight, history, lease, veil))
+    found = attempt_of(sight.log.namespace, history, lease)
+    if not veil.sees(found.task.lane):
+        raise TaskNotFoundError(key)
+    hidden = veil.of_tags(tag_texts(history))
+    shown = hidden.key(found.task.key, found.task.number)
+    return AttemptSide(shown, number, _facts(found, hidden))
 
 
-def _facts(sight: Sight, history: list[Event], lease: Event, veil: Veil) -> dict[str, str]:
-    found: RecordedAttempt = attempt_of(sight.log.namespace, history, lease)
+def _facts(found: RecordedAttempt, hidden: TaskVeil) -> dict[str, str]:
     task = found.task
-    if not veil.sees(task.lane):
-        raise ArgumentError("task", task.key, "a task of a lane that is yours to look into")
-    hidden = veil.of_task(task)
     facts = {
         "node": task.worker or "-",
         "started": show_instant(found.leased_at),
@@ -230,7 +242,7 @@ def _facts(sight: Sight, history: list[Event], lease: Event, veil: Veil) -> dict
         facts |= {"error": error.type, "message": error.message, "traceback": error.traceback}
     if found.ended.result_json is not None:
         facts["result"] = _text(hidden.value(msgspec.json.decode(found.ended.result_json)))
-    tags = veil.tags(task.tags)
+    tags = hidden.tags(task.tags)
     if isinstance(tags, dict):
         facts.update({f"tag {name}": _text(value) for name, value in tags.items()})
     return facts

@@ -5,12 +5,13 @@ Only a catalog can tell; without one the page says how to build it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from eventq.catalog.counting import ErrorGroup
+from eventq.catalog.counts import ErrorGroup
 from eventq.catalog.passing import records_of
 from eventq.catalog.record import TaskRecord
 from eventq.catalog.selector import find_instant
@@ -19,8 +20,8 @@ from eventq.errors import ArgumentError
 from eventq.replay.points import Point
 from eventq.web.filtering import FilterQuestion, filter_text
 from eventq.web.kept_catalog import CatalogLackingError
-from eventq.web.pages.tasks import veils_of
-from eventq.web.showing import HIDDEN, Veil
+from eventq.web.naming import veils_of
+from eventq.web.showing import HIDDEN, TaskVeil, Veil
 from eventq.web.sight import Sight
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def errors_model(sight: Sight, question: ErrorsQuestion, veil: Veil) -> ErrorsMo
 def _rows(sight: Sight, groups: list[ErrorGroup], veil: Veil) -> list[ErrorRow]:
     numbers = {group.last_task: None for group in groups}
     records = {each.number: each for each in records_of(sight.log, numbers, sight.point)}
-    hidden = veils_of(sight.log, list(records.values()), veil)
+    tags = {number: record.tags_json for number, record in records.items()}
+    hidden = veils_of(sight.log, tags, veil)
     rows = []
     for group in groups:
         record = records.get(group.last_task)
@@ -100,10 +102,10 @@ def _rows(sight: Sight, groups: list[ErrorGroup], veil: Veil) -> list[ErrorRow]:
             message = place = HIDDEN
         elif veil.redact:
             # Of which task a message is, nobody knows: only what is safe for one is said.
-            message = HIDDEN if record is None else hidden(record).text(_message_of(record, group))
-        key = None if record is None or not veil.sees(record.lane) else record.key
-        if key is not None and record is not None:
-            key = hidden(record).words(key)
+            message = HIDDEN if record is None else _message_of(record, group, hidden)
+        key = None
+        if record is not None and veil.sees(record.lane):
+            key = hidden(record.number).key(record.key, record.number)
         rows.append(
             ErrorRow(
                 group.type,
@@ -120,9 +122,9 @@ def _rows(sight: Sight, groups: list[ErrorGroup], veil: Veil) -> list[ErrorRow]:
     return rows
 
 
-def _message_of(record: TaskRecord, group: ErrorGroup) -> str:
+def _message_of(record: TaskRecord, group: ErrorGroup, hidden: Callable[[int], TaskVeil]) -> str:
     is_its = (record.error_type, record.error_place) == (group.type, group.place)
-    return record.error_message if is_its else HIDDEN
+    return hidden(record.number).text(record.error_message) if is_its else HIDDEN
 
 
 def _filter(group: ErrorGroup, veil: Veil) -> str:

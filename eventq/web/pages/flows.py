@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
 
 from msgspec import Struct
 
 from eventq.audit.flow import FlowStep, FlowView, take_flow
 from eventq.core.task import FINAL, Task, instant, state_as_of
+from eventq.errors import TaskNotFoundError
+from eventq.web.naming import find_history, key_in, tags_of, veils_of
 from eventq.web.pages.rows import TaskRow, task_row
-from eventq.web.showing import Veil
+from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
 FLOWS_SHOWN = 200
@@ -94,11 +97,12 @@ def flows_model(sight: Sight, question: FlowsQuestion, veil: Veil) -> FlowsModel
 
 def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
     """One flow. Raises TaskNotFoundError, and ArgumentError for a task that is in none."""
-    found = take_flow(sight.log, sight.tasks(), question.key, sight.point)
+    found = _asked_flow(sight, question.key, veil)
+    hidden = veils_of(sight.log, tags_of(step.task for step in found.steps), veil)
     critical, critical_us = critical_path(found)
     steps = [
         FlowStepRow(
-            task=task_row(step.task, sight.at, veil),
+            task=task_row(step.task, sight.at, veil, hidden(step.task.number)),
             after=list(step.after),
             made_by=step.made_by,
             role=step.task.role,
@@ -109,15 +113,42 @@ def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
         for step in found.steps
         if veil.sees(step.task.lane)
     ]
+    if not steps:
+        raise TaskNotFoundError(question.key)
     return FlowModel(
         sight.seq,
         instant(sight.at),
         found.number,
-        found.key,
+        None if _hides_flow(found, hidden) else found.key,
         found.is_closed,
         critical_us,
         steps,
     )
+
+
+def _asked_flow(sight: Sight, word: str, veil: Veil) -> FlowView:
+    """The flow that an address names. Raises as `flow_model`."""
+    open_tasks = sight.tasks()
+    try:
+        found = take_flow(sight.log, open_tasks, word, sight.point)
+    except TaskNotFoundError:
+        # Of a task by its number, which has a key.
+        key = key_in(find_history(sight.log, word, veil, sight.point))
+        return take_flow(sight.log, open_tasks, key, sight.point)
+    if word == found.key:
+        hidden = veils_of(sight.log, tags_of(step.task for step in found.steps), veil)
+        if _hides_flow(found, hidden):
+            raise TaskNotFoundError(word)
+    else:
+        find_history(sight.log, word, veil, sight.point)
+    return found
+
+
+def _hides_flow(found: FlowView, hidden: Callable[[int], TaskVeil]) -> bool:
+    """Whether the flow's key holds what is secret in one of its tasks."""
+    numbers = (step.task.number for step in found.steps)
+    key = found.key or ""
+    return any(hidden(number).key(key, number) != key for number in numbers)
 
 
 def critical_path(flow: FlowView) -> tuple[set[int], int]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventq.core.projection import Projection
-from eventq.core.task import instant
-from eventq.replay.rule_words import scope_words, turn_words
+from eventq.core.task import Task, instant
+from eventq.replay.rule_words import scope_words
 from eventq.replay.rules_now import BucketState, PauseState, bucket_states, pause_states
+from eventq.web.naming import tags_of, veils_of
 from eventq.web.showing import Veil
 from eventq.web.sight import Sight
 
@@ -35,6 +36,8 @@ class PauseRow(Struct, frozen=True):
 
     pause: PauseState
     words: str
+    is_whole: bool
+    """Whether all of what it is about is shown: else no form here can resume it."""
 
 
 class LimitsModel(Struct, frozen=True):
@@ -52,13 +55,15 @@ def limits_model(sight: Sight, question: LimitsQuestion, veil: Veil) -> LimitsMo
     """All limits and pauses; O(open tasks) where there are any."""
     del question
     with sight.seen() as projection:
-        unseen = _unseen_keys(projection, veil)
         governing = projection.governing
         buckets = bucket_states(projection, sight.at)
         pauses = pause_states(projection, sight.at)
         pers = {each.limit: governing.limits.per_of(each.limit) for each in buckets}
         turns = governing.turns.shared if governing.turns.is_on else None
-    rows = [_bucket_row(each, pers[each.limit], veil, unseen) for each in buckets[:BUCKETS_SHOWN]]
+        running = list(projection.leased())
+    shown = buckets[:BUCKETS_SHOWN]
+    names = _holder_names(sight, shown, running, veil)
+    rows = [_bucket_row(each, pers[each.limit], veil, names) for each in shown]
     return LimitsModel(
         seq=sight.seq,
         at=instant(sight.at),
@@ -69,29 +74,31 @@ def limits_model(sight: Sight, question: LimitsQuestion, veil: Veil) -> LimitsMo
             for each in pauses
             if each.scope.lane is None or veil.sees(each.scope.lane)
         ],
-        turns=None if turns is None or veil.hides_values else turn_words(turns),
+        turns=None if turns is None else veil.turns(turns),
     )
 
 
-def _unseen_keys(projection: Projection, veil: Veil) -> frozenset[str]:
-    """The keys of tasks that run in lanes which are not theirs to see."""
-    if veil.lanes is None:
-        return frozenset()
-    held = (number for holder in projection.holders.values() for number in holder.tasks)
-    tasks = (projection.tasks[number] for number in held)
-    return frozenset(task.key for task in tasks if not veil.sees(task.lane))
+def _holder_names(
+    sight: Sight, buckets: list[BucketState], running: list[Task], veil: Veil
+) -> dict[str, str]:
+    """What tasks that run are called, by their keys; without those that are not theirs to see."""
+    seen = {task.key: task for task in veil.seen_of(running)}
+    told = {key: seen[key] for each in buckets for key in each.holders if key in seen}
+    hidden = veils_of(sight.log, tags_of(told.values()), veil)
+    return {key: hidden(task.number).key(key, task.number) for key, task in told.items()}
 
 
 def _bucket_row(
-    bucket: BucketState, per: str | None, veil: Veil, unseen: frozenset[str]
+    bucket: BucketState, per: str | None, veil: Veil, names: Mapping[str, str]
 ) -> BucketRow:
     # What a limit bears, and how much of it is taken, is the whole queue's.
-    holders = [key for key in bucket.holders if key not in unseen]
-    shown = replace(bucket, value=veil.bucket(bucket.value, per), holders=holders[:HOLDERS_SHOWN])
+    holders = [names[key] for key in bucket.holders if key in names]
+    shown = replace(bucket, value=veil.bucket(bucket.value), holders=holders[:HOLDERS_SHOWN])
     return BucketRow(shown, per, len(bucket.holders) - len(shown.holders))
 
 
 def _pause_row(pause: PauseState, veil: Veil) -> PauseRow:
-    scope = replace(pause.scope, tags=veil.scope_tags(pause.scope.tags))
-    reason = veil.reason(pause.reason)
-    return PauseRow(replace(pause, scope=scope, reason=reason), scope_words(scope))
+    scope = veil.scope(pause.scope)
+    reason = veil.of_scope(pause.scope).text(pause.reason)
+    is_whole = scope == pause.scope
+    return PauseRow(replace(pause, scope=scope, reason=reason), scope_words(scope), is_whole)

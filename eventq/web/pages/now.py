@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -14,13 +14,16 @@ from eventq.core.durations import SECOND_US
 from eventq.core.members import Member
 from eventq.core.projection import Projection
 from eventq.core.task import DEFAULT_LANE, Route, Task, TaskState, instant
+from eventq.core.values import Scope
 from eventq.eventlog.contract import EventLog
 from eventq.replay.blocking import waits_for
 from eventq.replay.fold import stored_kind, stored_of
 from eventq.replay.query import unhandled
+from eventq.replay.rule_words import scope_words
 from eventq.replay.rules_now import count_routes
-from eventq.web.pages.rows import TaskRow, task_rows
-from eventq.web.showing import Veil
+from eventq.web.naming import tags_of, veils_of
+from eventq.web.pages.rows import TaskRow, task_row, task_rows
+from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
 SCHEDULED = TaskState.SCHEDULED
@@ -119,15 +122,14 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         nodes = _nodes(projection, now)
         unnamed = unhandled(projection, now=now)
         waits = waits_for(projection, state.ready, now)
+        pauses = list(projection.governing.pauses.by_scope)
     # Outside: tasks never change, and others need the projection.
     groups = [group for group in _groups(found) if veil.sees(group.lane)]
     span_us, rates = _rates(sight.log, state.seq, state.at)
     oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
-    leases = [
-        _lease(held, row, veil)
-        for held in state.leases
-        for row in task_rows([held.task], now, veil)
-    ]
+    running = [held for held in state.leases if veil.sees(held.task.lane)]
+    hidden = veils_of(sight.log, tags_of(held.task for held in running), veil)
+    leases = [_lease(held, now, veil, hidden(held.task.number)) for held in running]
     model = NowModel(
         seq=state.seq,
         at=instant(state.at),
@@ -140,11 +142,11 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         more_groups=max(0, len(groups) - GROUPS),
         oldest_ready_at=min(oldest, default=None),
         leases=leases,
-        ready=task_rows(state.ready, now, veil, waits),
-        scheduled=task_rows(state.waiting, now, veil),
-        expiring=task_rows(state.expiring, now, veil),
+        ready=task_rows(sight.log, state.ready, now, veil, waits),
+        scheduled=task_rows(sight.log, state.waiting, now, veil),
+        expiring=task_rows(sight.log, state.expiring, now, veil),
         nodes=nodes,
-        held=state.held,
+        held=_held_words(state.held, pauses, veil),
         unhandled=unnamed,
         unknown=None if state.unknown is None else f"{state.unknown[1]} at {state.unknown[0]}",
     )
@@ -171,14 +173,24 @@ def _of_lanes(model: NowModel, groups: list[Group], tasks: list[Task]) -> NowMod
     )
 
 
-def _lease(held: Held, row: TaskRow, veil: Veil) -> LeaseRow:
+def _held_words(held: Mapping[str, int], pauses: Iterable[Scope], veil: Veil) -> dict[str, int]:
+    """How many ready tasks each limit or pause keeps back, without values that are not shown."""
+    words = {scope_words(scope): scope_words(veil.scope(scope)) for scope in pauses}
+    found: Counter[str] = Counter()
+    for what, count in held.items():
+        kind, _, scope = what.partition(" of ")
+        found[f"{kind} of {words[scope]}" if scope in words else what] += count
+    return dict(found)
+
+
+def _lease(held: Held, now: int, veil: Veil, hidden: TaskVeil) -> LeaseRow:
     told = held.task.progress
     return LeaseRow(
-        row,
+        task_row(held.task, now, veil, hidden),
         held.worker,
         instant(held.leased_at),
         instant(held.lapses_at),
-        None if told is None else veil.of_task(held.task).text(told.note) or None,
+        None if told is None else hidden.text(told.note) or None,
         None if told is None else told.done,
         None if told is None else told.total,
     )

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
-from msgspec.structs import replace
+from msgspec import Struct
 
 from eventq.audit.history import Step, steps_of
-from eventq.audit.lookup import read_history
 from eventq.audit.phrases import progress_words, wait_words
-from eventq.audit.why import why
+from eventq.audit.why import Why, explain
 from eventq.core.commits import Event, Unknown
-from eventq.core.events import Created, Failed, Noted, Progressed, Retried, Told, Updated
+from eventq.core.events import Created, Failed, Noted, Progressed, Told
 from eventq.core.moves import fold_events
-from eventq.core.projection import Projection
-from eventq.core.task import Task, instant
+from eventq.core.task import Task, TaskState, instant
 from eventq.core.values import ErrorInfo
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
@@ -28,7 +26,15 @@ from eventq.replay.blocking import waits_for
 from eventq.replay.rule_words import bucket_words
 from eventq.replay.rules_now import pause_states
 from eventq.runner.standing import StackLine, stack_of
-from eventq.web.pages.rows import TaskRow, task_row
+from eventq.web.naming import (
+    find_history,
+    names_for,
+    renamed,
+    tag_texts,
+    tags_of,
+    veils_of,
+)
+from eventq.web.pages.rows import TaskRow, task_row, values_of
 from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil, json_tree
 from eventq.web.sight import Sight
 
@@ -36,6 +42,11 @@ from eventq.web.sight import Sight
 EVENTS_SHOWN = 500
 LINES_SHOWN = 500
 NEIGHBOURS = 50
+NO_STACK = (
+    "Where it stands now cannot be seen here. Node {} runs it on another host or in another "
+    "process, or its handler is isolated, in a process of its own. A console in the process of the "
+    "worker (eventq.web.app) shows the stack of attempts in its threads and in its event loop."
+)
 
 
 class TaskQuestion(Struct, frozen=True):
@@ -118,6 +129,8 @@ class TaskModel(Struct, frozen=True):
     error: ErrorInfo | None
     stack: list[StackLine] | None
     """Where its attempt stands; None where it does not run in this process."""
+    stack_lack: str | None
+    """Why that is not told of an attempt that runs; None where it is told, or none runs."""
     steps: list[StepRow]
     more_steps: int
     attempts: list[AttemptRow]
@@ -145,20 +158,22 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
 
     Raises TaskNotFoundError.
     """
-    history = read_history(sight.log, question.key, sight.point)
-    task, waits, after, before = _in_projection(sight, history, veil)
+    history = find_history(sight.log, question.key, veil, sight.point)
+    task, waits, around = _in_projection(sight, history)
     task = task.as_of(sight.at)
-    _check_seen(task, veil)
+    _check_seen(task, question.key, veil)
     hidden = veil.of_tags(tag_texts(history))
+    names = names_for(sight.log, [waits or ""], around.known.values(), veil)
     said = _said_in(history)
     steps = list(steps_of(sight.log, history))
-    words = {} if waits is None else {task.number: waits}
+    words = {} if waits is None else {task.number: renamed(waits, names)}
     told = task.progress
+    row = task_row(task, sight.at, veil, hidden, words)
+    stack = _stack(sight, task, veil)
     return TaskModel(
         seq=sight.seq,
         at=instant(sight.at),
-        # Who asks for it by its key knows the key, whatever stands in it.
-        row=replace(task_row(task, sight.at, veil, words), key=task.key),
+        row=row,
         last_seq=last_change(history),
         facts=[(name, hidden.words(text, said)) for name, text in _facts(task, veil)],
         instants=_instants(task),
@@ -171,15 +186,16 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
         has_result=task.result_json is not None,
         saved=hidden.value(json_tree(task.saved_json)),
         error=hidden.error(task.last_error),
-        stack=_stack(sight, task, veil),
+        stack=stack,
+        stack_lack=None if stack is not None else _stack_lack(sight, task, veil),
         steps=[_step_row(step, hidden, said) for step in steps[-EVENTS_SHOWN:]],
         more_steps=max(0, len(steps) - EVENTS_SHOWN),
         attempts=_attempts(sight.log, history, hidden),
-        waits=before,
-        awaited_by=after,
+        waits=_neighbours(sight, around, around.before, veil),
+        awaited_by=_neighbours(sight, around, around.after, veil),
         flow=task.flow,
         events=[_event_row(event, hidden) for event in history[-EVENTS_SHOWN:]],
-        commands=commands_of(sight, task.key),
+        commands=[] if row.key != task.key else commands_of(sight, task.key),
     )
 
 
@@ -188,22 +204,35 @@ def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
 
     Raises TaskNotFoundError.
     """
-    found = why(sight.log, question.key, sight.point)
-    _check_seen(found.task, veil)
-    history = read_history(sight.log, question.key, sight.point)
-    hidden, said = veil.of_tags(tag_texts(history)), _said_in(history)
+    history = find_history(sight.log, question.key, veil, sight.point)
+    found = explain(sight.log, history, sight.point)
+    task = found.task
+    _check_seen(task, question.key, veil)
+    hidden, said = veil.of_tags(tag_texts(history)), [*_said_in(history), *values_of(task, veil)]
     if veil.hides_values:
         with sight.seen() as projection:
             said += [each.reason for each in pause_states(projection, sight.at)]
+    others = chain(_rivals(found), sight.tasks().values() if veil.redact else ())
+    texts = [found.verdict, *found.notes]
+    names = names_for(sight.log, texts, others, veil)
+    verdict, *notes = [hidden.words(renamed(each, names), said) for each in texts]
     return WhyModel(
         seq=found.seq,
         at=instant(found.at),
-        key=found.task.key,
-        state=str(found.task.state),
-        verdict=hidden.words(found.verdict, said),
-        # Where nobody may see values, neither what the attempt said of itself.
-        notes=[hidden.words(each, said) for each in found.notes],
+        key=hidden.key(task.key, task.number),
+        state=str(task.state),
+        verdict=verdict,
+        notes=notes,
     )
+
+
+def _rivals(found: Why) -> Iterator[Task]:
+    """The tasks that an answer names, beside those that are open."""
+    ranks = [found.ready_rank, found.rank, None if found.grant is None else found.grant.rank]
+    for rank in ranks:
+        if rank is not None:
+            yield from (each.task for each in [*rank.ahead, *rank.behind])
+    yield from (each.task for each in found.overtaken)
 
 
 def last_change(history: list[Event]) -> int:
@@ -228,16 +257,33 @@ def _stack(sight: Sight, task: Task, veil: Veil) -> list[StackLine] | None:
     return stack_of(task.fence)
 
 
-def _check_seen(task: Task, veil: Veil) -> None:
+def _stack_lack(sight: Sight, task: Task, veil: Veil) -> str | None:
+    if task.recorded_state is not TaskState.LEASED:
+        return None
+    if not sight.is_live:
+        return "Where it stood then is not known: the log does not hold it."
+    if veil.hides_values:
+        return "Where it stands now is shown to those who may see values."
+    return NO_STACK.format(task.worker)
+
+
+def _check_seen(task: Task, word: str, veil: Veil) -> None:
     """A task of another lane is as good as none."""
     if not veil.sees(task.lane):
-        raise TaskNotFoundError(task.key)
+        raise TaskNotFoundError(word)
 
 
-def _in_projection(
-    sight: Sight, history: list[Event], veil: Veil
-) -> tuple[Task, str | None, list[Neighbour], list[Neighbour]]:
-    """The task, what keeps it from running, who waits for it, and whom it waits for."""
+class Around(Struct, frozen=True):
+    """The tasks that one waits for, and those that wait for it, by number."""
+
+    before: list[int]
+    after: list[int]
+    known: dict[int, Task]
+    """Those of them that are open."""
+
+
+def _in_projection(sight: Sight, history: list[Event]) -> tuple[Task, str | None, Around]:
+    """The task, what keeps it from running, and its neighbours."""
     task = fold_events(sight.log.namespace, history)
     assert task is not None, "a history that was found is not empty"
     with sight.seen() as projection:
@@ -249,34 +295,25 @@ def _in_projection(
         wait = projection.waits.by_task.get(task.number)
         numbers = [] if wait is None else sorted(wait.open | wait.failed)
         later = sorted(projection.waits.by_predecessor.get(task.number, ()))
-        before = _neighbours(projection, numbers, sight.at, veil)
-        after = _neighbours(projection, later, sight.at, veil)
-    return task, words, after, before
+        before, after = numbers[:NEIGHBOURS], later[:NEIGHBOURS]
+        told = [] if wait is None else sorted(wait.open)[:NEIGHBOURS]
+        found = (projection.tasks.get(number) for number in [*told, *before, *after])
+        open_tasks = {each.number: each for each in found if each is not None}
+    return task, words, Around(before, after, open_tasks)
 
 
-def _neighbours(
-    projection: Projection, numbers: list[int], now: int, veil: Veil
-) -> list[Neighbour]:
+def _neighbours(sight: Sight, around: Around, numbers: list[int], veil: Veil) -> list[Neighbour]:
+    hidden = veils_of(sight.log, tags_of(around.known.values()), veil)
     found = []
-    for number in numbers[:NEIGHBOURS]:
-        task = projection.tasks.get(number)
-        if task is not None and not veil.sees(task.lane):
-            continue
-        key = str(number) if task is None else task.key
-        # What has ended is not there any more.
-        state = "final" if task is None else str(task.as_of(now).state)
-        found.append(Neighbour(key, number, state))
+    for number in numbers:
+        task = around.known.get(number)
+        if task is None:
+            # What has ended is not there any more.
+            found.append(Neighbour(str(number), number, "final"))
+        elif veil.sees(task.lane):
+            key = hidden(number).key(task.key, number)
+            found.append(Neighbour(key, number, str(task.as_of(sight.at).state)))
     return found
-
-
-def tag_texts(history: list[Event]) -> Iterable[bytes]:
-    """All tags that the task has ever had."""
-    for event in history:
-        body = event.body
-        if isinstance(body, Created | Updated) and body.tags is not UNSET:
-            yield bytes(body.tags)
-        elif isinstance(body, Retried) and body.reopens is not None:
-            yield bytes(body.reopens.tags)
 
 
 def _said_in(history: list[Event]) -> list[str]:

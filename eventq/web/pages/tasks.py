@@ -5,7 +5,7 @@ The catalog answers where it reaches to the moment; else the open tasks do, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, get_args
 
@@ -18,10 +18,9 @@ from eventq.catalog.selector import Selector
 from eventq.core.task import Task, TaskState, instant
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import decode_histories
 from eventq.web.filtering import FilterQuestion, given_of, selector_of
 from eventq.web.kept_catalog import CatalogLackingError
-from eventq.web.pages.task import tag_texts
+from eventq.web.naming import veils_of
 from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
@@ -157,20 +156,8 @@ def tasks_model(sight: Sight, question: TasksQuestion, veil: Veil) -> TasksModel
 def found_rows(log: EventLog, records: Iterable[TaskRecord], veil: Veil) -> list[FoundRow]:
     """Tasks as a list has them."""
     found = list(records)
-    hidden = veils_of(log, found, veil)
-    return [_found_row(each, veil, hidden(each)) for each in found]
-
-
-def veils_of(
-    log: EventLog, records: list[TaskRecord], veil: Veil
-) -> Callable[[TaskRecord], TaskVeil]:
-    """What is shown of each task: where tags are secret, of all that it ever had."""
-    if not veil.redact:
-        plain = veil.of_tags(())
-        return lambda _record: plain
-    histories = decode_histories(log.histories([each.number for each in records]))
-    texts = {number: list(tag_texts(history)) for number, history in histories.items()}
-    return lambda record: veil.of_tags([record.tags_json, *texts.get(record.number, ())])
+    hidden = veils_of(log, {each.number: each.tags_json for each in found}, veil)
+    return [_found_row(each, hidden(each.number)) for each in found]
 
 
 def error_text(record: TaskRecord, hidden: TaskVeil) -> str | None:
@@ -230,9 +217,9 @@ def _open_records(
     return found, count if question.count else None
 
 
-def _found_row(record: TaskRecord, veil: Veil, hidden: TaskVeil) -> FoundRow:
+def _found_row(record: TaskRecord, hidden: TaskVeil) -> FoundRow:
     return FoundRow(
-        key=hidden.words(record.key),
+        key=hidden.key(record.key, record.number),
         number=record.number,
         name=record.name,
         lane=record.lane,
@@ -255,7 +242,7 @@ def _found_row(record: TaskRecord, veil: Veil, hidden: TaskVeil) -> FoundRow:
         lapses=record.lapses,
         refused=record.refused,
         ran_twice=record.ran_twice,
-        tags=veil.tags(msgspec.json.decode(record.tags_json)),
+        tags=hidden.tags(msgspec.json.decode(record.tags_json)),
     )
 
 
