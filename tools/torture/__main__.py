@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for what has failed")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    # Whoever ends this ends all its processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     one = partial(play, kills=arguments.kills, keep=arguments.keep)
     return run_asked(Rounds("Torture", one), arguments, one)
 
