@@ -26,17 +26,21 @@ MEND_S = 1.5
 class Callers:
     """Threads that ask one queue for all sorts of things, and write down what they were told."""
 
-    def __init__(self, queue: eventq.Queue) -> None:
-        self.lines: list[Line] = []
+    def __init__(
+        self, queue: eventq.Queue, *, lines: list[Line] | None = None, name: str = "c"
+    ) -> None:
+        """``name`` begins the IDs of calls, which no other callers of the log may have."""
+        self.lines: list[Line] = [] if lines is None else lines
         self.broken: list[str] = []
         """What no caller should ever be told."""
+        self._name = name
         self._queue = queue
         self._is_over = threading.Event()
         self._lock = threading.Lock()
         self._calls = self._numbers = 0
         self._keys: list[str] = []
         self._threads = [
-            threading.Thread(target=self._go_on, args=(random.Random(number),))
+            threading.Thread(target=self._go_on, args=(random.Random(f"{name}{number}"),))
             for number in range(CALLERS)
         ]
 
@@ -95,7 +99,7 @@ class Callers:
         self, asked: list[dict[str, Any]], ask: Callable[[], list[eventq.Task]]
     ) -> list[eventq.Task]:
         with self._lock:
-            names = [f"c{self._calls + index}" for index in range(len(asked))]
+            names = [f"{self._name}{self._calls + index}" for index in range(len(asked))]
             self._calls += len(asked)
         for name, each in zip(names, asked, strict=True):
             self.lines.append({"call": name, "state": "invoked", "clock": boot_us(), **each})
@@ -106,14 +110,20 @@ class Callers:
             state = "unknown"
         except (eventq.KeyConflictError, eventq.DuplicateTaskError, eventq.NotAllowedError):
             state = "failed"
+        except eventq.LogUnavailableError:
+            self._answer(names, "failed", made)
+            raise
+        self._answer(names, state, made)
+        self._keys += [task.key for task in made]
+        return made
+
+    def _answer(self, names: list[str], state: str, made: list[eventq.Task]) -> None:
         clock = boot_us()
         for place, name in enumerate(names):
             answer: Line = {"call": name, "state": state, "clock": clock}
             if made:
                 answer["task"] = made[place].number
             self.lines.append(answer)
-        self._keys += [task.key for task in made]
-        return made
 
     def _tags(self, chance: random.Random, what: str | None = None) -> dict[str, Any]:
         kinds = ("does", "does", "fails", "hopeless", "snoozes", "makes", "calls")
@@ -227,7 +237,7 @@ class Callers:
 
     def _manage(self, chance: random.Random) -> None:
         keys = self._some(chance)
-        by = f"c{self._calls}-{chance.randrange(10**9)}"
+        by = f"{self._name}{self._calls}-{chance.randrange(10**9)}"
         asks: list[Callable[[], object]] = [
             lambda: self._queue.set_limit("two", running=1 + chance.randrange(2)),
             lambda: self._queue.pause(tags={"host": 1}, until=PAUSE_S),

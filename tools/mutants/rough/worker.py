@@ -58,7 +58,6 @@ def boot_us() -> int:
 
 def act(ctx: eventq.Context, what: str, number: int) -> None:
     """Does what a task's tags say."""
-    attempt = ctx.task.attempt
     if what == "slow" and number % 3 == 0:
         time.sleep(SLOW_S)
     elif what == "slow":
@@ -70,8 +69,18 @@ def act(ctx: eventq.Context, what: str, number: int) -> None:
         # It does not look at its deadline.
         time.sleep(STUBBORN_S)
     else:
-        ctx.sleep(0.002 + number % 5 * 0.004)
-    if (what == "fails" and attempt <= 2) or what == "hopeless":
+        ctx.sleep(length_s(number))
+    conclude(ctx, what, number)
+
+
+def length_s(number: int) -> float:
+    """How long most tasks take, in seconds."""
+    return 0.002 + number % 5 * 0.004
+
+
+def conclude(ctx: eventq.Context, what: str, number: int) -> None:
+    """Fails, waits or makes tasks, as a task's tags say."""
+    if (what == "fails" and ctx.task.attempt <= 2) or what == "hopeless":
         raise ValueError(what)
     if what == "snoozes" and not ctx.task.snoozes:
         raise eventq.Snooze(0.4)

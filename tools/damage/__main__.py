@@ -1,0 +1,54 @@
+"""``python -m tools.damage``: 1,000 bytes flipped and 500 files cut off, one harm a round.
+
+Each round harms a fresh copy of one file: a database, a WAL, a snapshot, a catalog, an archive, a
+file of lines. What eventq then says must be the same log, a beginning of it that folds and
+verifies, or an error of its own; a round in which it hangs ends the whole with a traceback.
+For example::
+
+    nice python -m tools.damage --resume damage.json --report docs/explanation/reliability.md
+    python -m tools.damage --round 42
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tools.damage import Scene, play
+from tools.rounds import Rounds, add_arguments, run_asked
+
+ROUNDS = 1_500
+# A round takes a fraction of a second.
+HANGS_S = 120.0
+
+
+def main() -> int:
+    """Plays the rounds; 1 if any failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.damage",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser, rounds=ROUNDS)
+    arguments = parser.parse_args()
+    # What eventq warns of is what is done to it here.
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="damage-") as folder:
+        scene = Scene(Path(folder))
+
+        def watched(number: int) -> Counter[str]:
+            faulthandler.dump_traceback_later(HANGS_S, exit=True)
+            try:
+                return Counter([play(scene, number)])
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+
+        return run_asked(Rounds("Damage", watched), arguments, watched)
+
+
+sys.exit(main())

@@ -1,0 +1,57 @@
+"""``python -m tools.powercut``: 50,000 cuts of the power, in rounds of 500, none of which may lose.
+
+Each round records what a run of eventq does to its files, and replays the record up to random
+moments. What was synced is there then; of the rest any sectors may be, torn and in another order,
+and any names that were made or deleted last. eventq opens what is left: it must be whole, a
+beginning of what there was with all that anybody was told of, sealed, and ready for new tasks.
+
+With ``--synchronous NORMAL`` or ``OFF`` each round must lose something, or these cuts prove
+nothing. For example::
+
+    nice python -m tools.powercut --resume cuts.json --report docs/explanation/reliability.md
+    python -m tools.powercut --synchronous OFF --rounds 2
+    python -m tools.powercut --witness
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+
+from tools.powercut import CUTS_A_ROUND, LEVELS, play
+from tools.powercut.witness import compare
+from tools.rounds import Rounds, add_arguments, run_asked
+
+ROUNDS = 100
+
+
+def main() -> int:
+    """Plays the rounds; 1 if any failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.powercut",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser, rounds=ROUNDS)
+    parser.add_argument("--cuts", type=int, default=CUTS_A_ROUND, help="of a round")
+    parser.add_argument("--synchronous", choices=LEVELS, default="FULL", help="how SQLite syncs")
+    parser.add_argument("--keep", type=Path, help="a folder for what has failed")
+    parser.add_argument(
+        "--witness", action="store_true", help="compares a record with a trace by strace"
+    )
+    arguments = parser.parse_args()
+    # What eventq warns of is what is done to it here.
+    logging.disable(logging.CRITICAL)
+    level = arguments.synchronous
+    if arguments.witness:
+        print(compare(level))
+        return 0
+    one = partial(play, level=level, cuts=arguments.cuts, keep=arguments.keep)
+    return run_asked(Rounds(f"Power cuts, synchronous={level}", one), arguments, one)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""One round: a run is recorded, and the power cut at many moments of the record."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from eventq.core.commits import Commit
+from tools.powercut.disk import Disk
+from tools.powercut.judge import Loss, judge
+from tools.powercut.record import Record, Recorder, Wrote
+from tools.powercut.run import run
+
+CUTS_A_ROUND = 500
+# In memory, where there is such a folder: what is opened again is not cut again.
+MEMORY = Path("/dev/shm")  # noqa: S108 - folders of its own are made in there
+# What SQLite has in memory that processes share may be there too, with anything in it.
+INDEX = "tasks.db-shm"
+INDEX_BYTES = 32_768
+# So many losses are told one by one.
+MOST_SAID = 5
+
+
+def play(
+    seed: int, *, level: str = "FULL", cuts: int = CUTS_A_ROUND, keep: Path | None = None
+) -> Counter[str]:
+    """What came of the cuts of one run. Raises AssertionError for a loss.
+
+    Where SQLite is told to sync less, it raises unless there are losses. What failed is copied to
+    ``keep``; the same seed draws the same again, but threads have their own moments.
+    """
+    memory = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="powercut-", dir=memory) as temporary:
+        folder = Path(temporary)
+        record, commits = recorded(folder, seed, level)
+        outcomes = Counter({"steps recorded": len(record), "commits recorded": len(commits)})
+        losses: list[Loss] = []
+        for number, (files, told) in enumerate(left(record, cuts, Random(seed))):
+            place = folder / str(number)
+            write(place, files)
+            loss = judge(place, commits, told)
+            outcomes[f"cuts {loss.kind if loss else 'without loss'}"] += 1
+            if loss is not None:
+                losses.append(loss)
+                if keep is not None:
+                    write(keep / f"{seed}-{number}", files)
+            shutil.rmtree(place)
+    if level == "FULL":
+        told_of = "; ".join(f"{loss.kind}: {loss.text}" for loss in losses[:MOST_SAID])
+        assert not losses, f"{len(losses)} of {cuts} cuts: {told_of}"
+    else:
+        assert losses, f"nothing was lost with synchronous={level}: these cuts prove nothing"
+    return outcomes
+
+
+def recorded(folder: Path, seed: int, level: str) -> tuple[Record, list[Commit]]:
+    """A run, recorded, and all the commits that it made."""
+    place = folder / "run"
+    place.mkdir()
+    with Recorder(place, level=level) as recorder:
+        commits = run(place, folder / "archive", seed)
+    return recorder.steps, commits
+
+
+def left(record: Record, cuts: int, chance: Random) -> Iterator[tuple[dict[str, bytes], int]]:
+    """The files that so many cuts have left, and which position somebody knew of.
+
+    Half of the cuts come right behind what is no write: there are more writes than anything else.
+    """
+    others = [place for place, step in enumerate(record, 1) if not isinstance(step, Wrote)]
+    half = cuts // 2
+    places = chance.choices(others, k=half) + chance.choices(range(len(record) + 1), k=cuts - half)
+    disk, done = Disk(), 0
+    for place in sorted(places):
+        while done < place:
+            disk.take(record[done])
+            done += 1
+        files = disk.after_cut(chance)
+        if chance.randrange(4) == 0:
+            files[INDEX] = chance.randbytes(INDEX_BYTES)
+        yield files, disk.told
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes the files into a new folder."""
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)

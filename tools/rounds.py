@@ -1,0 +1,132 @@
+"""Rounds of an attack, by number: what came of each, how far they have come, and for how long.
+
+What a round does is the attack's; here stand only the counts, their file and the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from eventq.core.version import __version__
+
+# How often it is said how far it has come, in seconds.
+SAY_S = 20.0
+# A campaign that fails at everything ends: what it would print tells nothing more.
+MOST_FAILED = 20
+
+
+class Rounds:
+    """Plays rounds by rising number, and adds up what came of them.
+
+    ``play`` returns one outcome or several, each a text with a count; whatever it raises is a
+    round that failed.
+    """
+
+    def __init__(self, title: str, play: Callable[[int], Counter[str]]) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.failed: list[int] = []
+        self.done = 0
+        self.spent_s = 0.0
+        self._title = title
+        self._play = play
+
+    def run(
+        self, count: int, *, minutes: float | None = None, resume: Path | None = None
+    ) -> list[int]:
+        """Plays what is left of so many, for no longer than that; returns those that failed."""
+        self._load(resume)
+        begun_s = said_s = time.monotonic()
+        before_s = self.spent_s
+        while self.done < count and len(self.failed) < MOST_FAILED:
+            self._play_next()
+            now_s = time.monotonic()
+            self.spent_s = before_s + now_s - begun_s
+            if now_s - said_s >= SAY_S:
+                said_s = now_s
+                self._save(resume)
+                print(self.line(), flush=True)
+            if minutes is not None and now_s - begun_s >= 60 * minutes:
+                break
+        self._save(resume)
+        print(self.line())
+        for outcome, times in sorted(self.outcomes.items()):
+            print(f"  {times:9,} {outcome}")
+        return self.failed
+
+    def line(self) -> str:
+        """How far it has come."""
+        failed = f": {', '.join(map(str, self.failed))}" if self.failed else ""
+        return f"{self.done:,} rounds in {self.spent_s:,.0f} s; {len(self.failed)} failed{failed}"
+
+    def report(self, page: Path) -> None:
+        """Adds a line to the page, which ends with figures."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        load = os.getloadavg()[1]
+        where = (
+            f"eventq {__version__}, Python {platform.python_version()}, {platform.machine()}, "
+            f"{os.cpu_count()} cores, load {load:.1f}"
+        )
+        came = "; ".join(f"{times:,} {outcome}" for outcome, times in sorted(self.outcomes.items()))
+        before = page.read_text(encoding="utf-8").rstrip("\n")
+        line = f"- {self._title}, {day} ({where}): {self.line()}. {came}."
+        page.write_text(f"{before}\n{line}\n", encoding="utf-8")
+
+    def _play_next(self) -> None:
+        number = self.done
+        try:
+            self.outcomes += self._play(number)
+        except Exception:  # noqa: BLE001 - whatever it is, the round has failed
+            self.failed.append(number)
+            print(f"round {number} failed: --round {number}\n{traceback.format_exc()}", flush=True)
+        self.done += 1
+
+    def _load(self, resume: Path | None) -> None:
+        if resume is None or not resume.exists():
+            return
+        known = json.loads(resume.read_text(encoding="utf-8"))
+        if known["title"] == self._title:
+            self.outcomes = Counter(known["outcomes"])
+            self.failed, self.done = known["failed"], known["done"]
+            self.spent_s = known["spent_s"]
+
+    def _save(self, resume: Path | None) -> None:
+        if resume is None:
+            return
+        content = {
+            "title": self._title,
+            "done": self.done,
+            "spent_s": self.spent_s,
+            "failed": self.failed,
+            "outcomes": self.outcomes,
+        }
+        beside = resume.with_suffix(".tmp")
+        beside.write_text(json.dumps(content), encoding="utf-8")
+        beside.replace(resume)
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, rounds: int) -> None:
+    """The options that all attacks have."""
+    parser.add_argument("--rounds", type=int, default=rounds, help="default %(default)s")
+    parser.add_argument("--minutes", type=float, help="no more rounds are begun after that")
+    parser.add_argument("--resume", type=Path, help="a file that keeps how far it has come")
+    parser.add_argument("--report", type=Path, help="a page to which the figures are added")
+    parser.add_argument("--round", type=int, help="plays this one alone")
+
+
+def run_asked(rounds: Rounds, arguments: argparse.Namespace, play: Callable[[int], object]) -> int:
+    """Runs what the options of `add_arguments` ask for; 1 if any round failed."""
+    if arguments.round is not None:
+        print(play(arguments.round))
+        return 0
+    failed = rounds.run(arguments.rounds, minutes=arguments.minutes, resume=arguments.resume)
+    if arguments.report is not None:
+        rounds.report(arguments.report)
+    return 1 if failed else 0

@@ -1,0 +1,44 @@
+"""``python -m tools.soak``: 2,000,000 tasks through four processes, in rounds of 250,000.
+
+Tasks fail, are cancelled and given up, events are archived and cut, one process is replaced again
+and again, and now and then somebody reads the file for seconds on end. The other three live as long
+as the round: their memory, threads and open files must stay as they are, the WAL and the followers'
+lag bounded; at the end all tasks must be there and done. For example::
+
+    nice python -m tools.soak --resume soak.json --report docs/explanation/reliability.md
+    python -m tools.soak --rounds 1 --minutes 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from functools import partial
+
+from tools.rounds import Rounds, add_arguments, run_asked
+from tools.soak import TASKS_A_ROUND, play
+
+ROUNDS = 8
+
+
+def main() -> int:
+    """Plays the rounds; 1 if any failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser, rounds=ROUNDS)
+    parser.add_argument("--tasks", type=int, default=TASKS_A_ROUND, help="of a round")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    # Whoever ends this ends all its processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    one = partial(play, tasks=arguments.tasks, minutes=arguments.minutes)
+    return run_asked(Rounds("Soak", one), arguments, one)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""``python -m tools.torture``: 1,000 kills, in rounds of 50, and the history checker after each.
+
+In each round callers that make and manage tasks, workers in threads, in an event loop and in
+processes of their own, a relay and a console share one file, which eight of them make at once. One
+after the other is killed, told to end, or stopped for longer than its leases; files beside the log
+vanish. In each second round of three clocks jump. In each third one the disk is full now and then
+(where a small one can be mounted), writes and syncs fail (where strace may inject that), and
+processes run out of file descriptors. Callers fork with an open queue. In the end all must be done.
+For example::
+
+    nice python -m tools.torture --resume torture.json --report docs/explanation/reliability.md
+    python -m tools.torture --rounds 3 --kills 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+from tools.rounds import Rounds, add_arguments, run_asked
+from tools.torture import KILLS_A_ROUND, play
+
+ROUNDS = 20
+
+
+def main() -> int:
+    """Plays the rounds; 1 if any failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.torture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser, rounds=ROUNDS)
+    parser.add_argument("--kills", type=int, default=KILLS_A_ROUND, help="of a round")
+    parser.add_argument("--keep", type=Path, help="a folder for what has failed")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    # Whoever ends this ends all its processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    one = partial(play, kills=arguments.kills, keep=arguments.keep)
+    return run_asked(Rounds("Torture", one), arguments, one)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
