@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools.mutants.attempts import ATTEMPTS
+from tools.mutants.changes import CHANGES
 from tools.mutants.dues import DUES
 from tools.mutants.flows import FLOWS
 from tools.mutants.logs import LOGS
@@ -10,5 +11,5 @@ from tools.mutants.mutant import Mutant
 from tools.mutants.order import ORDER
 
 MUTANTS: dict[str, Mutant] = {
-    mutant.name: mutant for mutant in (*ATTEMPTS, *ORDER, *FLOWS, *LOGS, *DUES)
+    mutant.name: mutant for mutant in (*ATTEMPTS, *ORDER, *FLOWS, *LOGS, *DUES, *CHANGES)
 }

@@ -40,14 +40,15 @@ class Changes:
             self._apply(queue, plan, by)
 
     def finish(self, queue: Queue) -> None:
-        """Makes what is left of a change that has broken off, or still goes on elsewhere."""
-        world = self._world
+        """Makes what is left of a change that has broken off, goes on elsewhere, or is over."""
+        world, chance = self._world, self._world.chance
         going = world.bulks_going_on()
-        if not going:
+        known = list(world.bulks)[-LAST:] if not going or chance.one_in(3) else going
+        if not known:
             return
-        number = world.chance.pick(going)
+        number = chance.pick(known)
         queue.finish_bulk(number)
-        if world.bulks[number] != queue._node.name:  # noqa: SLF001 - the other half of its queue
+        if number in going and world.bulks[number] != queue._node.name:  # noqa: SLF001 - the other half of its queue
             world.sometimes["a change to many finished by another node"] += 1
 
     def undo(self, queue: Queue, by: str) -> None:
@@ -56,7 +57,8 @@ class Changes:
         known = list(world.bulks) if world.bulks and chance.one_in(2) else world.by_hand
         if not known:
             return
-        position = chance.pick(known[-LAST:] if chance.random() < 0.8 else known)
+        last = known[-1:] if chance.one_in(2) else known[-LAST:]
+        position = chance.pick(last if chance.random() < 0.8 else known)
         plan = queue.undo(position)
         if isinstance(plan, RulePlan):
             plan.apply(by=by)
@@ -83,7 +85,7 @@ class Changes:
         selection = queue.select(**self._selector())
         asks: list[Callable[[], Plan]] = [
             selection.retry,
-            lambda: selection.retry(rate=chance.pick(("1/1s", "5/1m", "100/1m"))),
+            lambda: selection.retry(rate=chance.pick(("1/1s", "5/1m", "3/1m"))),
             selection.cancel,
             lambda: selection.update(priority=chance.below(4)),
             lambda: selection.update(delay=chance.pick((0, 3, 30))),

@@ -221,9 +221,10 @@ class Faults:
             keys={},
             bodies=[text],
         )
-        armed, view.armed = view.armed, None
+        before = view.armed, view.storm_left
+        view.armed, view.storm_left = None, 0
         view.append(commit)
-        view.armed = armed
+        view.armed, view.storm_left = before
         self.foreign.append(commit.first)
         if text != RULED_NEWER:
             known_as = "task of a newer eventq" if is_new or task else "newer event aside"

@@ -16,8 +16,11 @@ from tools.history.workers import judge_workers
 
 # What the checker says of work that nobody has settled.
 UNTOLD = "was done, and no event says so"
+# Calls that are done in one commit or not at all.
+EDITS = frozenset({"cancel", "retry", "update"})
 
 if TYPE_CHECKING:
+    from tools.simulate.clients import Call
     from tools.simulate.simulation import Simulation
 
 
@@ -39,6 +42,8 @@ def judge_journals(simulation: Simulation, checker: Checker) -> list[Finding]:
 
 def _of_clients(simulation: Simulation) -> Iterator[Line]:
     for call in simulation.clients.calls:
+        if call.what in EDITS:
+            yield from _of_edit(call)
         for place, (key, tags, is_unique) in enumerate(call.asked):
             name = f"c{call.number}-{place}"
             line = {"call": name, "op": "new", "key": key, "tags": tags, "unique": is_unique}
@@ -47,6 +52,16 @@ def _of_clients(simulation: Simulation) -> Iterator[Line]:
                 yield {"call": name, "state": "ok", "task": call.made[place]}
             elif call.status in {"failed", "refused"}:
                 yield {"call": name, "state": "failed"}
+
+
+def _of_edit(call: Call) -> Iterator[Line]:
+    """One that changes one task, if anything: the log names it as whoever did that."""
+    name = f"c{call.number}"
+    yield {"call": name, "op": call.what, "state": "invoked"}
+    if call.status == "ok":
+        yield {"call": name, "state": "ok", "changed": False}
+    elif call.status in {"failed", "refused"}:
+        yield {"call": name, "state": "failed"}
 
 
 def _of_workers(simulation: Simulation) -> Iterator[Line]:

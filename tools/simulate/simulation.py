@@ -154,6 +154,8 @@ class Simulation:
             calm_turns = self._drain()
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
             findings.append(Finding("broke", self.turn, _text_of(error)))
+            # Whoever judges must reach the log.
+            self.faults.end()
         if not findings and not self.is_drained:
             text = f"{self.left} had not ended after {CALM_TURNS} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
