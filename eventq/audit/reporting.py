@@ -30,7 +30,7 @@ from eventq.audit.signs import Signs
 from eventq.catalog.by_hand import was_asked_for
 from eventq.catalog.counts import Times
 from eventq.catalog.minutes import MINUTE_US, MinuteCounts, percentile, step_of
-from eventq.catalog.passing import Progress, sealed_commits
+from eventq.catalog.passing import Progress, puts_off, sealed_commits
 from eventq.catalog.record import place_of
 from eventq.core.commits import AnyBody, Unknown, decode_at, time_of
 from eventq.core.events import (
@@ -149,7 +149,7 @@ class _Tally:
             self._take_rare(seq, number, at, body)
 
     def _make(self, number: int, at: int, body: Created) -> None:
-        ready_at = at if body.scheduled_at is None else body.scheduled_at
+        ready_at = at if body.scheduled_at is None else max(at, body.scheduled_at)
         key = body.key or str(number)
         self._open[number] = _Standing(number, key, body.name, ready_at, max(ready_at, at + 1))
         self._cell(at, body.name).created += 1
@@ -203,10 +203,11 @@ class _Tally:
             self._take_by_hand(seq, number, at, body)
         if task is None:
             return
-        if isinstance(body, (Retried, Updated, Released)) and body.scheduled_at is not None:
-            task.ready_at = body.scheduled_at
+        if isinstance(body, (Retried, Updated, Released)) and puts_off(body):
+            due_at = task.ready_at if body.scheduled_at is None else body.scheduled_at
+            task.ready_at = max(due_at, at)
             # What came with it in one commit was there at once, leases too.
-            task.passed_from = max(body.scheduled_at, at + 1)
+            task.passed_from = max(due_at, at + 1)
         field = _COUNTED.get(type(body))
         if field is not None:
             counts = self._cell(at, task.name)

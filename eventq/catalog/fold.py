@@ -185,7 +185,8 @@ class Fold:
         if body.priority:
             life.priority = life.first_priority = body.priority
         if body.scheduled_at is not None:
-            life.scheduled_at = life.first_scheduled_at = body.scheduled_at - self.base
+            self._schedule(life, at, body.scheduled_at)
+            life.first_scheduled_at = life.scheduled_at
         if body.schedule is not None:
             life.schedule = self._id("schedule", body.schedule)
         if body.flow is not None or body.after:
@@ -202,8 +203,8 @@ class Fold:
         life.last_seq, life.last_at = seq, at - self.base
         life.nodes = self._added("nodes", life.nodes, body.worker)
         life.node = self._nodes.get(body.worker) or self._node(body.worker)
-        waited = life.last_at - life.scheduled_at
-        life.waited = max(0, waited)
+        ready_at = life.scheduled_at if life.ready_at is None else life.ready_at
+        life.waited = max(0, life.last_at - ready_at)
         counts = self._count(minute, life.name)
         counts.started += 1
         step = step_of(life.waited)
@@ -216,8 +217,7 @@ class Fold:
 
     def _failed(self, life: Life, seq: int, at: int, minute: int, body: Failed) -> None:
         self._end_attempt(life, seq, at, minute, FAILED)
-        life.state = FAILED
-        life.last_seq, life.last_at = seq, at - self.base
+        life.state, life.last_seq, life.last_at = FAILED, seq, at - self.base
         life.error = self._words.error_id(body.error)
         life.lapses += body.error.type == LAPSED
         self._count(minute, life.name).failed += 1
@@ -229,7 +229,7 @@ class Fold:
         if life.state in FINAL and body.reopens is not None:
             is_waiting = self._reopen(life, seq, at, body)
         life.state = WAITING if is_waiting else SCHEDULED
-        life.scheduled_at = body.scheduled_at - self.base
+        self._schedule(life, at, body.scheduled_at)
         self._take_by_hand(life, seq, at, body, by_hand=not is_own and body.revived_by is None)
 
     def _reopen(self, life: Life, seq: int, at: int, body: Retried) -> bool:
@@ -273,15 +273,15 @@ class Fold:
         self._end_attempt(life, seq, at, minute, SCHEDULED)
         life.state, life.attempts = SCHEDULED, life.attempts - 1
         life.last_seq, life.last_at = seq, at - self.base
-        if body.scheduled_at is not None:
-            life.scheduled_at = body.scheduled_at - self.base
+        again_at = body.scheduled_at
+        self._schedule(life, at, life.scheduled_at + self.base if again_at is None else again_at)
 
     def _updated(self, life: Life, seq: int, at: int, _minute: int, body: Updated) -> None:
         self._change(life, seq, life.state)
         if body.priority is not None:
             life.priority = body.priority
         if body.scheduled_at is not None:
-            life.scheduled_at = body.scheduled_at - self.base
+            self._schedule(life, at, body.scheduled_at)
         if body.tags is not UNSET:
             life.tags_seq = seq
             self.tag_edits.append((seq, life.number))
@@ -314,6 +314,11 @@ class Fold:
         if life.state in FINAL:
             life.state, life.ended_at = UNKNOWN, None
         life.last_seq, life.last_at = seq, at - self.base
+
+    def _schedule(self, life: Life, at: int, scheduled_at: int) -> None:
+        """It may run at an instant, and not before this one."""
+        life.scheduled_at = scheduled_at - self.base
+        life.ready_at = at - self.base if at > scheduled_at else None
 
     def _end_attempt(self, life: Life, seq: int, at: int, minute: int, became: int) -> None:
         """Its lease, if it has one, is over."""

@@ -56,6 +56,8 @@ class Life(Struct, gc=False):
     """The event that set its tags, where that is not the first."""
     newer: int | None = None
     """The event of a newer eventq by which it became unknown."""
+    ready_at: int | None = None
+    """When it was given back, or made to run at an instant before that; None: as scheduled."""
     is_stored: bool = False
     """Whether the catalog has a row of it."""
     is_dirty: bool = False
@@ -108,11 +110,13 @@ class Life(Struct, gc=False):
             None if self.first_scheduled_at == self.created_at else self.first_scheduled_at,
             self.since,
             *self.look(),
+            self.ready_at,
         )
 
     def changed_row(self) -> Row:
         """What has changed, and the number of the row that is there."""
-        return (self.first_to, self._first_fork(), self.since, *self.look(), self.number)
+        first_fork, look = self._first_fork(), self.look()
+        return (self.first_to, first_fork, self.since, *look, self.ready_at, self.number)
 
     def _first_fork(self) -> int | None:
         first_to = self.first_to
@@ -126,9 +130,8 @@ def life_of(number: int, row: Row) -> Life:
     (key, name, lane, created_at, flow, schedule, first_to, first_state) = row[:8]
     (first_priority, first_scheduled_at, since, state, priority, attempts) = row[8:14]
     (scheduled_at, ended_at, last_seq, last_at) = row[14:18]
-    (error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer) = row[
-        18:
-    ]
+    (error, nodes, node, people, waited, ran, lapses, refused, late, fence) = row[18:28]
+    (tags_seq, newer, ready_at) = row[28:]
     if ended_at is None and state in FINAL:
         ended_at = last_at
     return Life(
@@ -163,5 +166,6 @@ def life_of(number: int, row: Row) -> Life:
         fence or 0,
         tags_seq,
         newer,
+        ready_at,
         is_stored=True,
     )

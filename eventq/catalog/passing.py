@@ -16,7 +16,16 @@ from eventq.catalog.record import TaskRecord, has_run_twice, place_of
 from eventq.catalog.selector import Selector
 from eventq.catalog.sieve import named_tasks, settling_sieve, sieve_of
 from eventq.core.commits import AnyBody, Commit, Unknown, decode_at, time_of
-from eventq.core.events import ByHand, Created, Failed, Leased, Refused, Retried
+from eventq.core.events import (
+    ByHand,
+    Created,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+    Retried,
+    Updated,
+)
 from eventq.core.moves import DOUBTED, ENDS_LEASE, advance, changes, reopen
 from eventq.core.seal import check_seal
 from eventq.core.task import DEFAULT_LANE, FINAL, Task, TaskState, state_as_of
@@ -230,6 +239,14 @@ def may_be_meant(selector: Selector, number: int, at: int, body: Created) -> boo
     )
 
 
+def puts_off(body: AnyBody | Unknown) -> bool:
+    """Whether a task may run from here on at the earliest, as it is scheduled or given back."""
+    kind = type(body)
+    if kind is Updated:
+        return body.scheduled_at is not None  # type: ignore[union-attr]
+    return kind in {Created, Released, Retried}
+
+
 def _events_in(
     commit: Commit, numbers: set[int] | None
 ) -> Iterator[tuple[int, int, int, AnyBody | Unknown]]:
@@ -259,6 +276,8 @@ class TaskTrace(Struct):
     last_at: int = 0
     leased_at: int = 0
     """When the live lease began; 0 without one."""
+    ready_at: int = 0
+    """It might not run before this, whatever it is scheduled for."""
     fence: int = 0
     """Of the last lease."""
     late: int | None = None
@@ -306,7 +325,7 @@ class TaskTrace(Struct):
         """What an event says of the task's attempts."""
         if type(body) is Leased:
             scheduled_at = at if self.task is None else self.task.scheduled_at_us
-            self.waited_us = max(0, at - scheduled_at)
+            self.waited_us = max(0, at - max(scheduled_at, self.ready_at))
             self.leased_at, self.fence = at, seq
             if body.worker not in self.nodes:
                 self.nodes = (*self.nodes, body.worker)
@@ -314,6 +333,8 @@ class TaskTrace(Struct):
             self.ran_us, self.leased_at = at - self.leased_at, 0
         elif self.is_of_newer:
             self.leased_at = 0
+        if puts_off(body):
+            self.ready_at = at
         if type(body) is Failed:
             self.lapses += body.error.type == LAPSED
         elif type(body) is Refused:

@@ -13,7 +13,7 @@ from eventq.core.task import TaskState
 # "evcq" in ASCII; the log's own is "evtq".
 APPLICATION_ID = 0x65766371
 # To be raised whenever equal logs make another catalog than before: an older one is made anew.
-VERSION = 1
+VERSION = 2
 
 STATES = (
     TaskState.WAITING,
@@ -80,7 +80,8 @@ CREATE TABLE tasks (
     late INTEGER,
     fence INTEGER,
     tags_seq INTEGER,
-    newer INTEGER
+    newer INTEGER,
+    ready_at INTEGER
 );
 
 -- Rows are in the order of `to_seq`; `became` is the state of the look that came next.
@@ -192,7 +193,8 @@ ADD_ERROR_WORDS = "INSERT INTO error_words (rowid, message) VALUES (?, ?)"
 LOAD_TASK = """
 SELECT key, name, lane, created_at, flow, schedule, first_to, first_state, first_priority,
     first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at, last_seq,
-    last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
+    last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer,
+    ready_at
 FROM tasks
 WHERE number = ?
 """
@@ -207,18 +209,20 @@ INSERT INTO tasks (
     number, key, name, lane, created_at, flow, schedule, first_to, first_fork, first_state,
     first_priority, first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at,
     last_seq, last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence,
-    tags_seq, newer
+    tags_seq, newer, ready_at
 ) VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?
 )
 """
 CHANGE_TASK = """
 UPDATE tasks
 SET (
     first_to, first_fork, since, state, priority, attempts, scheduled_at, ended_at, last_seq,
-    last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer
+    last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer,
+    ready_at
 )
-    = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 WHERE number = ?
 """
 ADD_PAST = """

@@ -133,23 +133,23 @@ def test_leases_meanwhile_are_those_that_why_counts() -> None:
     assert wait.leases == why(stage.log, "last", Point(head.seq, head.at)).leases_since
 
 
-@pytest.mark.parametrize("kind", ["generated", "bulk"])
+@pytest.mark.parametrize("kind", ["generated", "bulk", "stage"])
 def test_why_says_the_same_of_each_long_wait(kind: str) -> None:
-    """Wherever both have it begin at the same instant."""
+    """When it began, and how many leases went to others, also after a lease was given back."""
     log = log_of(kind)
     head = log.head()
     histories = histories_of(log)
-    compared = []
-    for wait in report(log, Reach(0, head.seq, head.at)).waits:
+    waits = report(log, Reach(0, head.seq, head.at)).waits
+    told = []
+    for wait in waits:
         leases = [each for each in histories[wait.number] if each.kind == "leased"]
-        for event in leases:
-            answer = why(log, wait.key, Point(event.seq, event.decided_at))
-            begins = answer.ready_at, event.decided_at
-            if begins == (wait.ready_at, wait.ready_at + wait.waited_us):
-                compared.append((wait.leases, answer.leases_since))
+        ended_at = wait.ready_at + wait.waited_us
+        [lease] = [each for each in leases if each.decided_at == ended_at]
+        answer = why(log, wait.key, Point(lease.seq, lease.decided_at))
+        told.append((answer.ready_at, answer.leases_since))
 
-    assert [leases for leases, _ in compared] == [since for _, since in compared]
-    assert any(leases for leases, _ in compared)
+    assert told == [(wait.ready_at, wait.leases) for wait in waits]
+    assert any(wait.leases for wait in waits)
 
 
 def test_a_wait_begins_when_the_task_might_have_run() -> None:

@@ -9,7 +9,17 @@ from typing import Any
 
 from eventq.catalog.record import TaskRecord, place_of
 from eventq.core.commits import Event, Unknown
-from eventq.core.events import Cancelled, Completed, Created, Failed, Leased, Refused, Released
+from eventq.core.events import (
+    Cancelled,
+    Completed,
+    Created,
+    Failed,
+    Leased,
+    Refused,
+    Released,
+    Retried,
+    Updated,
+)
 from eventq.core.moves import changes, fold_events
 from eventq.core.task import FINAL, Task
 from eventq.core.values import LAPSED
@@ -69,6 +79,12 @@ def naive_record(task: Task, history: list[Event], at: Point) -> TaskRecord:
     )
 
 
+def _puts_off(body: object) -> bool:
+    if isinstance(body, Updated):
+        return body.scheduled_at is not None
+    return isinstance(body, Created | Released | Retried)
+
+
 def _attempts_in(history: list[Event]) -> dict[str, Any]:
     """What the leases of a history say, each with the task as it stood before it."""
     nodes: list[str] = []
@@ -87,7 +103,9 @@ def _attempts_in(history: list[Event]) -> dict[str, Any]:
         elif type(body) is Leased:
             before = fold_events("default", history[:place])
             assert before is not None
-            waited_us = max(0, event.decided_at - before.scheduled_at_us)
+            # A lease that was given back does not count as a wait, nor does an earlier schedule.
+            put_off_at = max(each.decided_at for each in history[:place] if _puts_off(each.body))
+            waited_us = max(0, event.decided_at - max(put_off_at, before.scheduled_at_us))
             begun_at = event.decided_at
             nodes.append(body.worker)
             fences.append(event.seq)

@@ -12,7 +12,7 @@ import click
 from eventq import Task
 from eventq.cli.ending import misuse
 from eventq.cli.instants import instant_option
-from eventq.cli.output import say, say_json
+from eventq.cli.output import note, say, say_json
 from eventq.cli.person import told
 from eventq.cli.place import Place, existing_task, placed
 from eventq.cli.text import time_text, visible
@@ -36,7 +36,10 @@ def cancel(*, place: Place, key: str, by: str, reason: str) -> None:
 def retry(*, place: Place, key: str, by: str, reason: str) -> None:
     """Run a waiting task now, or reopen an expired or cancelled one."""
     with place.open(create=False) as queue:
+        before = queue.history(key)
         _answer(place, queue.retry(key, by=by, reason=reason, via="cli"))
+        if len(queue.history(key)) == len(before):
+            note("it was ready already: nothing was done, and no reason is kept")
 
 
 @click.command(epilog="Example: eventq repeat 1042")
