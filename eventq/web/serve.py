@@ -47,13 +47,13 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """The wait ends with a head that is whole."""
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._wait_no_more()
+        self._wait_no_more_for_whole()
 
     def on_response_complete(self) -> None:
         """The next request is waited for; it may have come already."""
         self._wait()
         super().on_response_complete()
+        self._wait_no_more_for_whole()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for."""
@@ -63,6 +63,11 @@ class PatientProtocol(H11Protocol):
     def _wait(self) -> None:
         self._wait_no_more()
         self._timer = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _wait_no_more_for_whole(self) -> None:
+        # There is no cycle before the first request; what is left of its body begins none.
+        if not getattr(self.cycle, "response_complete", True):
+            self._wait_no_more()
 
     def _wait_no_more(self) -> None:
         if self._timer is not None:

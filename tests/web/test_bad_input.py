@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import eventq
+from eventq.catalog.catalog import Catalog
 from eventq.errors import LogUnavailableError
 from eventq.web.serve import ConsoleServer
 from tests.web.desk import HOST, Desk
@@ -90,3 +94,46 @@ def test_a_catalog_that_is_none_is_told(full: Desk) -> None:
 
     assert page["source"] == "log"
     assert "catalog" in page["lack"]
+
+
+@pytest.mark.parametrize("version", [0, 999])
+def test_a_catalog_of_another_version_is_told(full: Desk, version: int) -> None:
+    """Open tasks are shown, and what to do about the others."""
+    path = _build(full.queue)
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    page = full.get("/tasks")
+
+    assert "Only open tasks are shown" in page
+    assert "eventq catalog build" in page
+    assert "behind" in page
+
+
+def test_a_catalog_of_another_log_is_told(full: Desk, tmp_path: Path) -> None:
+    """What it says of its own log is said nowhere."""
+    with eventq.Queue(f"sqlite:///{tmp_path}/other.db") as other:
+        for number in range(40):
+            other.new({"n": number}, key=f"stranger/{number}")
+        shutil.copy(_build(other), f"{full.queue.log.url.removeprefix('sqlite:///')}.catalog")
+    pages = [full.get(path) for path in ("/tasks", "/errors", "/changes", "/charts")]
+
+    assert "Only open tasks are shown" in pages[0]
+    assert all("stranger" not in page for page in pages)
+
+
+@pytest.mark.parametrize("at", ["1999-01-01T00:00:00Z", "-5d", "99999", "noon", "-1h2"])
+def test_a_moment_that_is_none_is_told(full: Desk, at: str) -> None:
+    """Before the first event, behind the last one, or no moment at all."""
+    page = full.client.get("/tasks", params={"at": at})
+    answer = full.client.get("/api/tasks", params={"at": at})
+
+    assert (page.status_code, answer.status_code) == (400, 400)
+    assert answer.json()["problem"].startswith("At: expected")
+    assert "Traceback" not in page.text
+
+
+def _build(queue: eventq.Queue) -> Path:
+    with closing(Catalog.open(queue.log)) as catalog:
+        catalog.catch_up()
+    return Path(f"{queue.log.url.removeprefix('sqlite:///')}.catalog")

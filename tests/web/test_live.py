@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
@@ -144,3 +145,28 @@ def test_counts_over_all_lanes_are_not_told_to_who_sees_some(full: Desk) -> None
     told = asyncio.run(first_beat(frozenset({"mail"})))
     assert b'"counts":{}' in told
     assert b'"seq":' in told
+
+
+def test_a_right_that_is_taken_away_ends_the_stream(
+    full: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who watches is asked for again, though nothing happens."""
+    monkeypatch.setattr("eventq.web.watching.ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr("eventq.web.watching.WORD_S", 0.01)
+
+    async def heard() -> list[bytes]:
+        console = full.app.state.console
+        answer = watch(console, Request({"type": "http"}), Person("ada"))
+        assert isinstance(answer, StreamingResponse)
+        found: list[bytes] = []
+        async for word in answer.body_iterator:
+            found.append(word.encode() if isinstance(word, str) else bytes(word))
+            if b"data" in found[-1]:
+                full.person = None
+        return found
+
+    found = asyncio.run(heard())
+
+    assert b"event: beat" in found[1]
+    assert b"event: bye" in found[-1]
+    assert not full.app.state.console.pulse._watchers
