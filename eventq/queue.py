@@ -80,7 +80,7 @@ from eventq.handlers.collection import Handlers
 from eventq.handlers.flow import Flow
 from eventq.handlers.handler import Handler
 from eventq.handlers.registry import Registry
-from eventq.handlers.tracing import Tracing
+from eventq.handlers.tracing import Tracing, repeated
 from eventq.handlers.transaction import QueueAsking, Transaction, check_timeout, tasks_of
 from eventq.host.clock import Clock, SystemClock
 from eventq.host.loading import check_guarded
@@ -504,9 +504,8 @@ class Queue:
         It has no key, may run at once, and takes a unique value again. Raises TaskNotFoundError,
         NotAllowedError for a task that is open, or where another open one has the value.
         """
-        [task] = self._node.execute(RepeatTask(check_lookup_key(key))).tasks
-        assert task is not None, "it has just been created"
-        return task
+        repeat = RepeatTask(check_lookup_key(key))
+        return repeated(repeat, self._node.execute, self.tracing, self.get)
 
     def update(
         self,

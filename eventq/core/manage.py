@@ -181,6 +181,8 @@ class RepeatTask(Struct, frozen=True):
     """
 
     key: str
+    trace: str | None = None
+    """The W3C trace context that it is made in."""
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
@@ -204,6 +206,7 @@ class RepeatTask(Struct, frozen=True):
             unique=task.unique,
             repeats=task.number,
             share=task.own_share,
+            trace=self.trace,
         )
         body = created_by(order, now)
         if task.after:

@@ -112,8 +112,10 @@ class Attempt(Struct, eq=False):
 
     def _traced(self, outcome: Outcome) -> Outcome:
         """The outcome, with tasks that carry the attempt's trace, if a commit has room for that."""
-        context = None if self.trace is None else self.trace.context
-        if context is None or not outcome.children:
+        if self.trace is None or not outcome.children:
+            return outcome
+        context = self.trace.context
+        if context is None:
             return outcome
         children = carrying(outcome.children, context)
         if sum(map(size_bytes, children)) > CHILDREN_BYTES:

@@ -264,6 +264,28 @@ def test_a_reopened_task_keeps_its_context(queue: eventq.Queue, tracing: Tracing
     assert verify(queue.log).findings == ()
 
 
+def test_what_an_attempt_repeats_carries_its_context(queue: eventq.Queue, tracing: Tracing) -> None:
+    """As what it makes by `new`: the making is within the attempt's trace."""
+    done = queue.new({"order": 1}, name="pay", key="first")
+    queue.cancel(done.key)
+
+    @queue.task("again")
+    def again() -> None:
+        queue.repeat("first")
+
+    again.new()
+    queue.run(names=["again"], until="idle", signals=False)
+    tracing.flush()
+
+    attempt = tracing.one("process again")
+    first, second = tracing.collector.named("send pay")
+    assert second.trace_id == attempt.trace_id != first.trace_id
+    assert second.parent_span_id == attempt.span_id
+    assert traces(queue)[-1] == named_span(second)
+    assert queue.tasks(name="pay")[0].tags == {"order": 1}
+    assert verify(queue.log).findings == ()
+
+
 def test_what_is_not_sampled_is_told_to_the_next(queue: eventq.Queue) -> None:
     """The context goes on with its flag, so that others sample alike; nothing is exported."""
     kept = InMemorySpanExporter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import eventq
+from eventq.archive import archive_events, delete_archived, find_end
 from eventq.cli import main
 from eventq.contrib.otlp import trace_requests
 from eventq.handlers.tracing import carrying
+from eventq.replay.points import find_point
 from tests.contrib.collector import attributes
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -123,6 +126,36 @@ def test_the_command_prints_requests(worked: eventq.Queue) -> None:
     assert len(spans("order-7")) == 5
     assert spans("--to", "1") == ["task pay"]
     assert spans("--from", "2") == spans("order-7")
+
+
+def test_histories_are_read_many_at_a_time(
+    worked: eventq.Queue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each task is told once, in order, whatever happened to it when; those of an archive not."""
+    monkeypatch.setattr("eventq.cli.commands.archive.TASKS_A_READ", 2)
+    for number in range(5):
+        worked.new({}, key=f"more-{number}", name="more")
+    worked.cancel("more-0")
+    worked.cancel("more-1")
+    worked.retry("more-0")
+    last = worked.log.head().seq
+
+    def keys(*words: str) -> list[str]:
+        command = ["export", "--otlp-json", "--url", worked.url, *words]
+        done = CliRunner().invoke(main, command, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        found = [span for line in done.stdout.splitlines() for span in parsed(json.loads(line))]
+        whole = [attributes(span) for span in found if span.name.startswith("task ")]
+        return [str(each["messaging.message.id"]) for each in whole]
+
+    more = [f"more-{number}" for number in range(5)]
+    assert [keys()[0], *keys()[2:]] == ["order-7", *more]
+    assert sorted(keys("--from", str(last - 3))) == ["more-0", "more-1"]
+    until = find_end(worked.log, find_point(worked.log, "3", now=worked.log.head().at))
+    archive_events(worked.log, tmp_path / "archive", until=until)
+    delete_archived(worked.log, tmp_path / "archive", until=until, now=worked.log.head().at)
+    assert keys("--from", str(until.seq)) == more
+    assert keys("--archive", str(tmp_path / "archive"))[0] == "order-7"
 
 
 def test_a_running_attempt_ends_with_what_is_known(queue: eventq.Queue) -> None:

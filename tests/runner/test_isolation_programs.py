@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ class TestLine:
         guard, waker, clock = GroupGuard(), Waker(), SystemClock()
         process = WorkerProcess(guard, waker, memory_bytes=None, clock=clock)
         attempt = Attempt(task, Context(task, clock), work)
-        assert Supervision(attempt, work.isolated, process, clock).load()
+        assert Supervision(attempt, work.isolated, process, clock, copy_context()).load()
         process.send(Start(task, None, None))
         pids = [int(pid) for pid in told(tmp_path / "pids.both").split()]
         process.hang_up()

@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,10 +32,12 @@ from eventq.core.commits import Event
 from eventq.errors import LogArchivedError
 from eventq.eventlog import EventLog, Head, open_log
 from eventq.eventlog import lines as file_lines
-from eventq.replay.fold import task_history
+from eventq.replay.fold import decode_histories, task_history
 from eventq.replay.points import END
 
 SECRET_BYTES = 32
+# Of a traced log so many histories are held at a time.
+TASKS_A_READ = 500
 
 
 @click.command(
@@ -156,23 +159,33 @@ def export(
 def _histories(log: EventLog, key: str | None, first: int, last: int) -> Iterator[list[Event]]:
     """The histories, up to a position, of the tasks that something happened to between two."""
     if key is not None:
-        numbers = [read_history(log, key)[0].task]
-    else:
-        found = stored_events(log, after=first, until=last)
-        numbers = sorted({event.task for event in found if event.task})
+        whole = task_history(log, read_history(log, key)[0].task)
+        yield [event for event in whole if event.seq <= last]
+        return
     left_out = 0
-    for number in numbers:
-        try:
-            history = [event for event in task_history(log, number) if event.seq <= last]
-        except LogArchivedError:
-            if key is not None:
-                raise
-            left_out += 1
-            continue
-        if history:
-            yield history
+    numbers = _tasks_of(log, first, last)
+    while block := list(islice(numbers, TASKS_A_READ)):
+        start = log.start().seq
+        for number, events in decode_histories(log.histories(block)).items():
+            history = [event for event in events if event.seq <= last]
+            if history and history[0].seq != number <= start:
+                left_out += 1
+            elif history:
+                yield history
     if left_out:
         note(f"left out {left_out} tasks that begin in an archive; name its folder by --archive")
+
+
+def _tasks_of(log: EventLog, first: int, last: int) -> Iterator[int]:
+    """The tasks that something happened to, each once; of these only the older are remembered."""
+    older: set[int] = set()
+    for event in stored_events(log, after=first, until=last):
+        number = event.task
+        if number == event.seq:
+            yield number
+        elif 0 < number <= first and number not in older:
+            older.add(number)
+            yield number
 
 
 @click.command(name="import", epilog="Example: eventq import events.jsonl sqlite:///copy.db")

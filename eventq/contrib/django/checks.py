@@ -127,6 +127,10 @@ def _outbox(given: BackendSettings) -> Iterator[CheckMessage]:
         hint = "An outbox stands in PostgreSQL or SQLite; leave the option out for others."
         problem = f"The outbox's database is of {settings.DATABASES[database]['ENGINE']}."
         yield Error(problem, hint=hint, id="eventq.E007")
+    if not settings.DATABASES[database].get("AUTOCOMMIT", True):
+        hint = "Leave AUTOCOMMIT out: outside of atomic() nothing says when a transaction ends."
+        problem = "The outbox's database is without autocommit: a task may be made in vain."
+        yield Error(problem, hint=hint, id="eventq.E012")
     if not apps.is_installed(APP):
         hint = f"Add {APP!r} to INSTALLED_APPS, and run manage.py migrate."
         yield Error("The outbox has no table without its application.", hint=hint, id="eventq.E008")

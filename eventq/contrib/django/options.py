@@ -22,12 +22,14 @@ from eventq.core.new_task import TaskSpec, check_options
 from eventq.core.options import TaskOptions
 from eventq.core.policy import Backoff
 from eventq.core.reference import After
+from eventq.core.sizes import Size
 from eventq.core.timing import Overlap
 from eventq.core.unique import OnDuplicate, value_of
 from eventq.core.validation import check_tags
 from eventq.core.values import IfFailed
 from eventq.errors import ArgumentError, Fail
 from eventq.handlers.handler import HandlerOptions
+from eventq.handlers.isolation import take_isolation
 from eventq.handlers.rules import RetryRules, RuleOptions
 from eventq.handlers.scheduled import coded_schedule
 
@@ -42,6 +44,7 @@ OF_TASKS = (
     *("unique", "on_duplicate", "limits", "exclusive", "share"),
 )
 OF_HANDLERS = ("retry", "keep_logs")
+OF_ISOLATION = ("isolate", "memory", "kill_after", "recycle")
 OF_SCHEDULES = ("tz", "schedule", "catch_up", "within", "overlap", "jitter", "version")
 # Each says that attempts are to be repeated, and how. Without any, an error ends a task.
 REPEATING = ("max_retries", "backoff", "retry")
@@ -62,6 +65,10 @@ class DjangoOptions(TypedDict, total=False):
     share: str | None
     retry: RuleOptions | None
     keep_logs: str | None
+    isolate: bool
+    memory: Size | None
+    kill_after: Duration
+    recycle: int | None
     cron: str
     every: Duration
     tz: str | tzinfo
@@ -94,6 +101,10 @@ class EventqTask(Task):  # type: ignore[type-arg]
     share: str | UnsetType | None = UNSET
     retry: RuleOptions | UnsetType | None = field(default=UNSET, hash=False)
     keep_logs: str | UnsetType | None = UNSET
+    isolate: bool | UnsetType = UNSET
+    memory: Size | UnsetType | None = UNSET
+    kill_after: Duration | UnsetType = UNSET
+    recycle: int | UnsetType | None = UNSET
     cron: str | UnsetType = UNSET
     every: Duration | UnsetType = UNSET
     tz: str | tzinfo | UnsetType = UNSET
@@ -168,6 +179,7 @@ def check_task(task: Task[..., Any]) -> None:
     unique = order.get("unique")
     check_options({**order, "unique": "checked" if unique else None})
     RetryRules(given.get("retry"))
+    take_isolation(_of_isolation(given), task.func)
     for name in OF_ONE:
         if name in given and is_scheduled(given):
             raise ArgumentError(name, given[name], "no option of one task beside a schedule")
@@ -226,6 +238,7 @@ def handler_options(task: Task[..., Any], of_queue: Mapping[str, Any]) -> Handle
     repeats = any(name in given or name in of_queue for name in REPEATING)
     chosen["retry"] = given.get("retry") if repeats else {Exception: Fail}
     chosen["keep_logs"] = given.get("keep_logs")
+    chosen |= _of_isolation(given)
     # A result that is not kept would be another value than the task returned.
     chosen["result"] = "strict"
     return cast("HandlerOptions", chosen)
@@ -235,6 +248,10 @@ def schedule_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a schedule takes beside its expression or interval."""
     found = {name: given[name] for name in OF_SCHEDULES if name in given}
     return found if "cron" not in given or "tz" in found else {**found, "tz": settings.TIME_ZONE}
+
+
+def _of_isolation(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in OF_ISOLATION if name in given}
 
 
 def _order_options(task: Task[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:

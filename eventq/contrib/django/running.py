@@ -82,12 +82,22 @@ class TaskHandlers:
             follow = self.collection.follow(f"django.{self._alias}", kinds=FINISHED, names=names)
             follow(self._tell_finished)
 
+    def find(self, name: str) -> Any:  # noqa: ANN401 - a Handler of any function
+        """The handler of this name; None where there is none."""
+        self.load()
+        return next((each for each in self.collection if each.name == name), None)
+
     def _add(self, task: DjangoTask[..., Any]) -> None:
         given, chosen = options_of(task), handler_options(task, self._options)
         call = self._async_call(task) if iscoroutinefunction(task.func) else self._call(task)
         if self._in_thread and iscoroutinefunction(task.func):
             call = _in_thread(call)
         call.__module__, call.__qualname__ = task.func.__module__, task.func.__qualname__
+        if given.get("isolate"):
+            from eventq.contrib.django import isolated  # noqa: PLC0415 - only with Django set up
+
+            name = isolated.name_here(self._alias, task.module_path)
+            call.__module__, call.__qualname__ = isolated.__name__, name
         handler: Any = self.collection.task(task.module_path, **chosen)(call)
         if task.backend != self._alias or not is_scheduled(given):
             return

@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import TypeVar
 
 from opentelemetry import context as contexts
 from opentelemetry import trace as tracing
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import (
-    Link,
-    Span,
-    SpanContext,
-    SpanKind,
-    StatusCode,
-    TraceFlags,
-    Tracer,
-    TracerProvider,
-    TraceState,
-)
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider
 
+from eventq.contrib.otel.contexts import GOES_ON, ROOT, links_of, text_of
 from eventq.contrib.otel.ending import SpanEnding, logger
 from eventq.contrib.otel.instruments import Instruments
 from eventq.contrib.spans import (
     attempt_attributes,
     destination_of,
     exception_attributes,
-    ids_of,
     making_attributes,
     status_of,
 )
@@ -41,7 +31,7 @@ from eventq.core.settle import Outcome
 from eventq.core.task import DEFAULT_LANE, Task
 from eventq.core.version import __version__
 from eventq.errors import ArgumentError
-from eventq.handlers.tracing import carrying
+from eventq.handlers.tracing import Continuing, carrying
 from eventq.queue import AsyncQueue, Queue
 
 R = TypeVar("R")
@@ -49,10 +39,7 @@ R = TypeVar("R")
 SCOPE = "eventq"
 # The API's own providers, of which nothing comes.
 API = ("opentelemetry.trace", "opentelemetry.metrics")
-ROOT = contexts.Context()
 SECOND_NS = 1_000_000_000
-# What W3C has everybody hand on; of a longer tracestate nothing is kept.
-STATE_CHARACTERS = 512
 
 
 def instrument(
@@ -124,7 +111,7 @@ class Instrumentation:
         if tracer is None and not self._instruments.is_on():
             return None
         begun_ns = time.time_ns()
-        span = None
+        span, records = None, False
         try:
             if tracer is not None:
                 span = tracer.start_span(
@@ -137,13 +124,18 @@ class Instrumentation:
                 )
                 # Left in place: the variables are the attempt's own, and end with it.
                 contexts.attach(tracing.set_span_in_context(span))
+                records = span.is_recording()
         except Exception as error:  # noqa: BLE001 - no fault of a sampler or a processor ends an attempt
             _tell(error)
-        return TracedAttempt(self, task, span, begun_ns)
+        return TracedAttempt(self, task, span, begun_ns, records=records)
 
     def note_end(self, work: Callable[[], object]) -> None:
         """For attempts: what is to be done with a span that has ended."""
         self._ending.put(work)
+
+    def is_counted(self) -> bool:
+        """For attempts: whether there are metrics, also of those that no span records."""
+        return self._instruments.is_on()
 
     def end_attempt(
         self, traced: TracedAttempt, outcome: Outcome | None, ended_ns: int, *, lost: bool
@@ -155,7 +147,7 @@ class Instrumentation:
         failed = None if error is None or kind != "failed" else error.type
         length_s = (ended_ns - traced.begun_ns) / SECOND_NS
         self._instruments.processed(destination_of(task.name, task.lane), length_s, error=failed)
-        if span is None or not span.is_recording():
+        if span is None or not traced.records:
             return
         self._tell_waiting(task, span, traced.begun_ns)
         span.set_attribute("eventq.outcome", kind)
@@ -235,54 +227,42 @@ class TracedMaking:
 class TracedAttempt:
     """One attempt with its span."""
 
-    __slots__ = ("begun_ns", "context", "is_over", "span", "task", "tracing")
+    __slots__ = ("begun_ns", "is_over", "records", "span", "task", "tracing")
 
     def __init__(
-        self, tracing: Instrumentation, task: Task, span: Span | None, begun_ns: int
+        self,
+        tracing: Instrumentation,
+        task: Task,
+        span: Span | None,
+        begun_ns: int,
+        *,
+        records: bool,
     ) -> None:
         self.tracing = tracing
         self.task = task
         self.span = span
         self.begun_ns = begun_ns
-        self.context = None if span is None else text_of(span.get_span_context())
+        self.records = records
+        """Whether the span is to be told of anything; that of a sampler which declined is not."""
         self.is_over = False
+
+    @property
+    def context(self) -> str | None:
+        """See AttemptTrace.context."""
+        return None if self.span is None else text_of(self.span.get_span_context())
+
+    @property
+    def continuing(self) -> Continuing | None:
+        """See AttemptTrace.continuing."""
+        context = self.context
+        return None if context is None else Continuing(GOES_ON, context)
 
     def end(self, outcome: Outcome | None, *, lost: bool) -> None:
         """See AttemptTrace.end; it may come twice."""
-        if not self.is_over:
+        if not self.is_over and (self.records or self.tracing.is_counted()):
             self.is_over = True
             work = partial(self.tracing.end_attempt, self, outcome, time.time_ns(), lost=lost)
             self.tracing.note_end(work)
-
-
-def text_of(found: SpanContext) -> str | None:
-    """A span's context as W3C writes it; None for that of no span."""
-    if not found.is_valid:
-        return None
-    state = found.trace_state.to_header() if found.trace_state else ""
-    parent = f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"
-    return f"{parent} {state}" if 0 < len(state) <= STATE_CHARACTERS else parent
-
-
-# Tasks that were made together have one context.
-@lru_cache(maxsize=64)
-def links_of(context: str | None) -> tuple[Link, ...]:
-    """A link to what a trace context names, if it can be understood."""
-    if context is None:
-        return ()
-    try:
-        trace, span, flags, state = ids_of(context)
-        found = SpanContext(
-            int(trace, 16),
-            int(span, 16),
-            is_remote=True,
-            trace_flags=TraceFlags(int(flags, 16)),
-            trace_state=TraceState.from_header([state] if state else []),
-        )
-    except ValueError:
-        # A newer version of W3C's, or a log that somebody has altered.
-        return ()
-    return (Link(found),) if found.is_valid else ()
 
 
 def _destination_of(order: NewTask) -> str:

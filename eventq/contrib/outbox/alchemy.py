@@ -27,7 +27,7 @@ from eventq.contrib.outbox.dbapi import (
 )
 from eventq.contrib.outbox.listening import Listener
 from eventq.contrib.outbox.row import TABLE, OutboxRow
-from eventq.contrib.outbox.sql import SqlStore, dialect_of, missing
+from eventq.contrib.outbox.sql import TELLING, SqlStore, dialect_of, missing
 from eventq.contrib.outbox.store import OutboxStore, Site, Watching
 from eventq.errors import ArgumentError
 from eventq.host.surroundings import running_loop
@@ -47,7 +47,16 @@ table = Table(
     Column("made_at", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
     Column("problem", Text),
+    # A number that was a row's is never another's.
+    sqlite_autoincrement=True,
 )
+
+
+@event.listens_for(table, "after_create")
+def _tell_of_commits(_: object, connection: Connection, **__: object) -> None:
+    """Makes what wakes relays, where an application makes the table itself."""
+    for statement in TELLING if connection.dialect.name == "postgresql" else ():
+        connection.exec_driver_sql(statement)
 
 
 class MappedRow:
@@ -158,8 +167,9 @@ class EnrolledAlchemy:
         """See Enrolled.on_commit; a connection says it before, so that it tells nothing."""
         if not isinstance(self._on, Session):
             return False
-        if self._on.info.get(MARK) != wake:
-            self._on.info[MARK] = wake
+        woken = self._on.info.setdefault(MARK, [])
+        if wake not in woken:
+            woken.append(wake)
             event.listen(self._on, "after_commit", lambda _: wake())
         return True
 

@@ -101,7 +101,9 @@ class EnrolledConnection:
         self._connection = connection
         if isinstance(connection, sqlite3.Connection):
             self._dialect: Dialect = "sqlite"
-            begins = connection.isolation_level is not None
+            # Since Python 3.12 the one, if it is set, beats the other.
+            is_autocommit = getattr(connection, "autocommit", None) is True
+            begins = connection.isolation_level is not None and not is_autocommit
             if not connection.in_transaction and not begins:
                 raise ArgumentError("on", connection, IN_TRANSACTION)
             files = {name: file for _, name, file in connection.execute("PRAGMA database_list")}

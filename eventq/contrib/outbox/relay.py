@@ -103,8 +103,11 @@ class Relay:
                 except Exception as error:  # noqa: BLE001 - the driver's, or the log's
                     values = {"outbox": place.shown, "error": str(error)}
                     logger.warning("%(outbox)s is not relayed: %(error)s", values, extra=values)
+                    is_missing = isinstance(error, OutboxError)
                     self._bell.clear()
-                    self._bell.wait(AGAIN_S if not isinstance(error, OutboxError) else self._poll_s)
+                    # Not so that a stop is missed, which rings once.
+                    if not self._stopped:
+                        self._bell.wait(max(AGAIN_S, self._poll_s) if is_missing else AGAIN_S)
         finally:
             if watching is not None:
                 watching.close()
@@ -134,19 +137,18 @@ def relay_block(outbox: Source, store: OutboxStore) -> int:
 def _append(outbox: Source, rows: list[OutboxRow]) -> Settled:
     """Appends the rows in as few commits as can be; durable when it returns. Raises LogError."""
     settled = Settled([], [])
-    orders: list[NewTask] = []
-    wanted: list[OutboxRow] = []
-    old = _unknown_old(outbox, rows)
+    read: list[tuple[OutboxRow, NewTask]] = []
     for row in rows:
-        if row.key in old:
-            _set_aside(settled, row, OLD)
-            continue
         try:
-            orders.append(order_of_row(row))
+            read.append((row, order_of_row(row)))
         except RowError as error:
             _set_aside(settled, row, str(error))
-            continue
-        wanted.append(row)
+    old = _unknown_old(outbox, [row for row, _ in read])
+    for row, _ in read:
+        if row.key in old:
+            _set_aside(settled, row, OLD)
+    wanted = [row for row, _ in read if row.key not in old]
+    orders = [order for row, order in read if row.key not in old]
     start = 0
     for batch in batches(orders):
         taken = wanted[start : start + len(batch)]

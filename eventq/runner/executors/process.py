@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from eventq.errors import ProcessDiedError
+from eventq.handlers.context import running
 from eventq.handlers.isolation import IsolatedCall
 from eventq.handlers.work import Work
 from eventq.host.clock import Clock, SystemClock
@@ -77,12 +78,14 @@ class ProcessExecutor(CrewExecutor):
             # What was cancelled or expired while it waited its turn must not begin.
             attempt.context.check()
             process = self._process_for(place, call, waker)
-            supervision = Supervision(attempt, call, process, self._own_clock)
+            variables = self._variables.copy()
+            variables.run(running.set, attempt.context)
+            supervision = Supervision(attempt, call, process, self._own_clock, variables)
             if supervision.load():
                 # Only now: importing its module is none of its time.
                 attempt.begin(self._clock.monotonic())
                 if self._tracing is not None:
-                    attempt.trace = self._variables.copy().run(self._tracing.begin, attempt.task)
+                    attempt.trace = variables.run(self._tracing.begin, attempt.task)
                 supervision.run()
             is_over = supervision.is_over
         except OSError as error:

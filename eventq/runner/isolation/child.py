@@ -31,10 +31,12 @@ from eventq.errors import ArgumentError
 from eventq.handlers.context import running
 from eventq.handlers.handler import Handler
 from eventq.handlers.isolation import MAIN, IsolatedCall, find
+from eventq.handlers.tracing import Continuing
 from eventq.handlers.work import Work, unpacking, work_of_handler
 from eventq.host.forks import end_child
 from eventq.host.groups import die_with_parent, limit_memory, peak_bytes, peak_of
 from eventq.host.loading import loading
+from eventq.host.logger import SafeLogger
 from eventq.host.records import Forwarding
 from eventq.runner.attempt import concluded, is_awaitable, is_stop, raised, returned
 from eventq.runner.describing import describe
@@ -53,6 +55,8 @@ from eventq.runner.isolation.messages import (
     Unloaded,
 )
 from eventq.runner.variables import RunVariables
+
+logger = SafeLogger("eventq.runner")
 
 # What stands in for a program's `__main__` here, so that it does not begin its run once more.
 MAIN_HERE = "__eventq_main__"
@@ -82,6 +86,7 @@ class AttemptServer:
         self._main: ModuleType | None = None
         self._busy = False
         self._context: IsolatedContext | None = None
+        self._trace: Continuing | None = None
         self._variables = RunVariables()
         self._runner: asyncio.Runner | None = None
         self._handle: asyncio.Task[object] | None = None
@@ -127,6 +132,7 @@ class AttemptServer:
                 work = self._works[message.task.name or ""]
                 kind = AsyncIsolatedContext if work.is_async else IsolatedContext
                 self._context = kind(message, self._line, keeps_level=work.keeps_level)
+                self._trace = message.trace
             self._inbox.put(message)  # type: ignore[arg-type]
 
     def _stop(self, stop: Stop) -> None:
@@ -205,6 +211,8 @@ class AttemptServer:
     def _called(self, context: IsolatedContext, work: Work) -> object:
         variables, process = self._variables.copy(), os.getpid()
         variables.run(running.set, context)
+        if self._trace is not None:
+            variables.run(_go_on, self._trace)
         context.check()
         try:
             value = variables.run(work.call, context, context.task)
@@ -238,6 +246,15 @@ class AttemptServer:
         assert self._hello is not None, "the parent introduces itself first"
         found = ProcessExit(peak_bytes=peak_of(os.getpid()), memory_bytes=self._hello.memory_bytes)
         return replace(outcome, exit=found)
+
+
+def _go_on(trace: Continuing) -> None:
+    """What is done in this process belongs to the attempt's trace."""
+    try:
+        find(trace.place)(trace.context)
+    except Exception as error:  # noqa: BLE001 - no fault of a tracing system ends an attempt
+        values = {"error": str(error)}
+        logger.warning("the trace does not go on here: %(error)s", values, extra=values)
 
 
 def _module_of(path: str) -> ModuleType:

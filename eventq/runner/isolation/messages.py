@@ -17,6 +17,7 @@ from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.values import ErrorInfo, Policy
 from eventq.handlers.isolation import IsolatedCall
+from eventq.handlers.tracing import Continuing
 
 # No message of ours comes near it: what claims to be longer is none.
 MESSAGE_BYTES = 16 * 2**20
@@ -53,6 +54,7 @@ class Start(Struct, frozen=True, tag=True):
     """The queue's, for the tasks that the attempt makes."""
     results: dict[str, Raw] = {}
     """Those of the tasks that it comes after."""
+    trace: Continuing | None = None
 
 
 class Stop(Struct, frozen=True, tag=True):

@@ -6,6 +6,7 @@ Its lease is renewed by the run all the while, and given up only when its whole 
 from __future__ import annotations
 
 import signal
+from contextvars import Context as Variables
 
 import msgspec
 from msgspec import Raw
@@ -47,9 +48,17 @@ class Supervision:
     """What becomes of one attempt that is given to a process."""
 
     def __init__(
-        self, attempt: Attempt, call: IsolatedCall, process: WorkerProcess, clock: Clock
+        self,
+        attempt: Attempt,
+        call: IsolatedCall,
+        process: WorkerProcess,
+        clock: Clock,
+        variables: Variables,
     ) -> None:
-        """``clock`` is the system's: a process cares for no other."""
+        """``clock`` is the system's: a process cares for no other.
+
+        ``variables`` are those in which the attempt's records are logged here.
+        """
         self.is_over = False
         """The process is gone, or takes no other attempt."""
         self.is_told = False
@@ -58,6 +67,7 @@ class Supervision:
         self._call = call
         self._process = process
         self._clock = clock
+        self._variables = variables
         self._told_s = 0.0
         self._is_late = False
         self._signals = [signal.SIGTERM, signal.SIGKILL]
@@ -92,7 +102,8 @@ class Supervision:
         try:
             context, task = self._attempt.context, self._attempt.task
             results = {key: Raw(text) for key, text in context.results_json.items()}
-            start = Start(task, deadline_at, remaining_us, context.policy, results)
+            trace = None if self._attempt.trace is None else self._attempt.trace.continuing
+            start = Start(task, deadline_at, remaining_us, context.policy, results, trace)
             self._process.send(start)
             while not isinstance(message := self._next(IDLE_S), AttemptEnded):
                 self._hear(message)
@@ -144,7 +155,8 @@ class Supervision:
             if reply is not None:
                 self._process.send(reply)
         elif isinstance(message, Logged):
-            records.emit(message.name, message.level, message.message, message.attributes)
+            values = (message.name, message.level, message.message, message.attributes)
+            self._variables.run(records.emit, *values)
 
     def _settle(self, outcome: Outcome) -> None:
         """The outcome, unless the deadline had passed before it came: then that is the outcome."""

@@ -186,6 +186,8 @@ def test_using_takes_options_of_one_task(backend: Backend) -> None:
     assert (found.state, len(found.after), found.priority) == ("waiting", 1, 0)
     with pytest.raises(InvalidTaskError, match="deadline"):
         first.using(deadline="soon")
+    with pytest.raises(InvalidTaskError, match="isolate=True beside it"):
+        first.using(memory="1GiB")
 
 
 def test_an_error_ends_a_task_unless_somebody_says_otherwise(

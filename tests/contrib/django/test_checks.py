@@ -74,6 +74,13 @@ def test_an_outbox_stands_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told({"outbox": "default"}) == ["eventq.E007"]
 
 
+def test_transactions_that_nobody_ends_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without autocommit one goes on outside of `atomic()`, in which no row would be written."""
+    monkeypatch.setitem(settings.DATABASES["default"], "AUTOCOMMIT", False)  # noqa: FBT003 - no call of ours
+
+    assert told({"outbox": "default"}) == ["eventq.E012"]
+
+
 def test_names_of_queues_are_lanes() -> None:
     """What no lane may be called is told before it is used."""
     assert told({"outbox": "default"}, QUEUES=["default", "with space"]) == ["eventq.E009"]

@@ -131,3 +131,26 @@ def reloaded(queue: eventq.Queue, seen: set[str]) -> bool:
         return False
     workers = {each.body.worker for each in queue.events() if each.kind == "leased"}  # type: ignore[union-attr]
     return bool(workers - seen)
+
+
+def test_isolated_tasks_run_under_django(shop: Site) -> None:
+    """In processes that have set Django up: with its database; a crash takes no other along."""
+    shop.run("shell", "-c", ISOLATED)
+    with shop.queue() as queue, shop.running("eventq", "run") as worker:
+        told, later, dead = (queue.wait(key, timeout="60s") for key in ("1", "2", "3"))
+        number = worker.pid
+
+    assert told.result[1:] == ["7", 1]
+    assert told.result[0] != number
+    assert later.result == 1
+    assert "SIGABRT" in str(dead.last_error)
+
+
+ISOLATED = """
+from tests.contrib.django.site.shop import tasks
+from tests.contrib.django.site.shop.models import Order
+Order.objects.create(number="7")
+tasks.render.enqueue("7")
+tasks.render_later.enqueue("7")
+tasks.crash.enqueue()
+"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from typing import Any
 
@@ -12,6 +14,8 @@ import eventq
 from eventq.contrib.django import options
 from eventq.contrib.django.framework import TaskContext, task
 from tests.contrib.django.site.shop.models import Done, Order
+
+logger = logging.getLogger("shop")
 
 
 class DeclinedError(Exception):
@@ -96,6 +100,25 @@ def confirm(number: str) -> int:
 def report() -> int:
     """Every night, by the clock of the settings."""
     return Order.objects.count()
+
+
+@task(takes_context=True, isolate=True, memory="4GiB")
+def render(context: TaskContext, number: str) -> list[Any]:
+    """In a process of its own, with the site's database."""
+    logger.warning("rendering %s", number)
+    return [os.getpid(), Order.objects.get(number=number).number, context.attempt]
+
+
+@task(isolate=True)
+async def render_later(number: str) -> int:
+    """The same for a coroutine."""
+    return int((await Order.objects.aget(number=number)).id)
+
+
+@task(isolate=True)
+def crash() -> None:
+    """It takes nothing along."""
+    os.abort()
 
 
 @task
