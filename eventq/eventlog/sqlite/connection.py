@@ -32,6 +32,9 @@ from eventq.host.logger import SafeLogger
 
 # How long to wait for a program that writes without the writer's slot.
 BUSY_TIMEOUT_MS = 5_000
+# What is kept of a WAL that has grown beside a reader that did not go away: four times what it has
+# when SQLite moves its pages.
+WAL_KEPT_BYTES = 16 * 2**20
 # Every text there is, with room: all sizes of INSERT with and without keys, and the rest.
 CACHED_STATEMENTS = 200
 
@@ -345,6 +348,7 @@ class SqliteConnection:
             connection.execute("PRAGMA query_only = ON")
             return
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
         # A user's statements come here, too: none may write SQLite's own tables and pages.
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         # macOS alone: there a plain sync leaves the data in the drive's own cache.
