@@ -317,7 +317,8 @@ class SqliteConnection:
         return self._writer
 
     def _connect(self, *, writes: bool) -> apsw.Connection:
-        is_first = self._writer is None and self._reader is None
+        is_first = self._writable and self._writer is None and self._reader is None
+        is_found = is_first and files.has_wal(self.path)
         try:
             if self._writable:
                 # Also to read only: each connection shares the index of the WAL.
@@ -329,8 +330,10 @@ class SqliteConnection:
                 connection = files.connect_read_only(self.path)
             try:
                 self._set_up(connection, writes=writes)
-                if is_first and self._writable:
+                if is_first:
                     self._files.note_beside()
+                if is_found:
+                    files.sync_found(self.path)
             except BaseException:
                 connection.close()
                 raise
