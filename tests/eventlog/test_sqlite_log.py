@@ -18,8 +18,9 @@ import pytest
 from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
 from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import schema
+from eventq.eventlog.sqlite.connection import WAL_KEPT_BYTES
 from eventq.eventlog.sqlite.log import SqliteLog
-from tests.eventlog.commits import append, open_sqlite
+from tests.eventlog.commits import append, commit_after, open_sqlite
 
 
 def mode_of(path: Path) -> int:
@@ -180,6 +181,24 @@ def test_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_sqlite(path)
 
     assert not path.exists()
+
+
+def test_wal_shrinks_once_a_reader_is_gone(sqlite_log: SqliteLog, path: Path) -> None:
+    """What it has grown to beside somebody who read on and on is given back to the disk."""
+    wal = path.with_name(f"{path.name}-wal")
+    text = f'{{"kind":"test","text":"{"x" * 2**20}"}}'
+    append(sqlite_log)
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as reader:
+        reader.execute("BEGIN; SELECT * FROM namespaces").fetchall()
+        for _ in range(20):
+            sqlite_log.append(commit_after(sqlite_log.head(), bodies=[text]))
+    grown = wal.stat().st_size
+    # One moves the pages, the next begins the WAL anew.
+    append(sqlite_log)
+    append(sqlite_log)
+
+    assert grown > WAL_KEPT_BYTES
+    assert wal.stat().st_size == WAL_KEPT_BYTES
 
 
 # -- what is not ours ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from eventq.core.commits import Commit
 from tools.powercut import Disk, play
 from tools.powercut.judge import Loss, judge
-from tools.powercut.playing import left, recorded, write
+from tools.powercut.playing import left, left_after_kill, recorded, write
 from tools.powercut.record import FolderSynced, Made, Record, Renamed, Synced, Truncated, Wrote
 from tools.powercut.witness import can_trace, compare
 
@@ -74,6 +74,32 @@ def test_a_sync_that_was_not_made_is_seen(
     less = [step for step in record if not isinstance(step, forgotten)]
 
     assert "lost" in {loss.kind for loss in losses(less, commits, tmp_path) if loss}
+
+
+def losses_after_kills(record: Record, commits: list[Commit], folder: Path) -> list[Loss | None]:
+    """What is wrong where a process was killed and another has read the log before each cut."""
+    found = []
+    cuts = left_after_kill(record, folder / "killed", CUTS // 2, Random(6))
+    for number, (files, told) in enumerate(cuts):
+        write(folder / str(number), files)
+        found.append(judge(folder / str(number), commits, told))
+    return found
+
+
+def test_what_was_read_after_a_kill_is_there(run_of_eventq: Recorded, tmp_path: Path) -> None:
+    """Where a commit was written and not yet synced, who reads it has it synced first."""
+    assert set(losses_after_kills(*run_of_eventq, tmp_path)) == {None}
+
+
+def test_what_is_read_but_not_synced_is_seen(
+    run_of_eventq: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If nobody syncs what a killed process has written, a cut takes what was read."""
+    monkeypatch.setattr("eventq.eventlog.sqlite.files.sync_found", lambda _path: None)
+
+    losses = losses_after_kills(*run_of_eventq, tmp_path)
+
+    assert "lost" in {loss.kind for loss in losses if loss}
 
 
 def test_another_history_is_seen(run_of_eventq: Recorded, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Each round records what a run of eventq does to its files, and replays the record up to random
 moments. What was synced is there then; of the rest any sectors may be, torn and in another order,
-and any names that were made or deleted last. eventq opens what is left: it must be whole, a
+and any names that were made or deleted last. In one of five cuts the process was killed before, and
+another had read what was left of its work. eventq opens what is left: it must be whole, a
 beginning of what there was with all that anybody was told of, sealed, and ready for new tasks.
 
 With ``--synchronous NORMAL`` or ``OFF`` each round must lose something, or these cuts prove

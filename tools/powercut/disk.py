@@ -39,6 +39,13 @@ class DiskFile:
             _apply(self.synced, step)
         self.pending.clear()
 
+    def seen(self) -> bytes:
+        """What processes see, be it on the disk or not."""
+        content = bytearray(self.synced)
+        for step in self.pending:
+            _apply(content, step)
+        return bytes(content)
+
     def after_cut(self, chance: Random) -> bytes:
         """What may be there after a cut of the power."""
         content = bytearray(self.synced)
@@ -52,10 +59,7 @@ class DiskFile:
         else:
             kept = list(_some(self.pending, chance))
         if fate == "sized":
-            whole = bytearray(self.synced)
-            for step in self.pending:
-                _apply(whole, step)
-            _apply(content, Truncated(0, len(whole)))
+            _apply(content, Truncated(0, len(self.seen())))
         for step in kept:
             _apply(content, step)
         return bytes(content)
@@ -87,6 +91,17 @@ class Disk:
             self._pending.append(step)
         else:
             self.told = max(self.told, step.seq)
+
+    def names(self) -> dict[str, int]:
+        """The number of each file by its name, as processes see them now."""
+        names = self._names.copy()
+        for change in self._pending:
+            _rename(names, change)
+        return names
+
+    def seen(self) -> dict[str, bytes]:
+        """The files by name, as processes see them now."""
+        return {name: self._files[file].seen() for name, file in self.names().items()}
 
     def after_cut(self, chance: Random) -> dict[str, bytes]:
         """The files by name, as they may be after a cut of the power right now."""

@@ -6,16 +6,20 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
+from itertools import chain
 from pathlib import Path
 from random import Random
 
 from eventq.core.commits import Commit
 from tools.powercut.disk import Disk
 from tools.powercut.judge import Loss, judge
-from tools.powercut.record import Record, Recorder, Wrote
-from tools.powercut.run import run
+from tools.powercut.record import Record, Recorder, Synced, Told, Wrote
+from tools.powercut.run import read, run
 
 CUTS_A_ROUND = 500
+# Of so many cuts one comes after a kill, and after another process has read what was left by that.
+KILLED = 5
 # In memory, where there is such a folder: what is opened again is not cut again.
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders of its own are made in there
 # What SQLite has in memory that processes share may be there too, with anything in it.
@@ -39,7 +43,13 @@ def play(
         record, commits = recorded(folder, seed, level)
         outcomes = Counter({"steps recorded": len(record), "commits recorded": len(commits)})
         losses: list[Loss] = []
-        for number, (files, told) in enumerate(left(record, cuts, Random(seed))):
+        chance = Random(seed)
+        killed = cuts // KILLED
+        all_left = chain(
+            left(record, cuts - killed, chance),
+            left_after_kill(record, folder / "killed", killed, chance),
+        )
+        for number, (files, told) in enumerate(all_left):
             place = folder / str(number)
             write(place, files)
             loss = judge(place, commits, told)
@@ -83,6 +93,32 @@ def left(record: Record, cuts: int, chance: Random) -> Iterator[tuple[dict[str, 
         if chance.randrange(4) == 0:
             files[INDEX] = chance.randbytes(INDEX_BYTES)
         yield files, disk.told
+
+
+def left_after_kill(
+    record: Record, folder: Path, cuts: int, chance: Random
+) -> Iterator[tuple[dict[str, bytes], int]]:
+    """As `left`, but first the process was killed, and another has opened and read the log.
+
+    What that one has read must be there, whether the killed one had synced it or not. It is killed
+    right before a sync.
+    """
+    syncs = [place for place, step in enumerate(record) if isinstance(step, Synced)]
+    disk, done = Disk(), 0
+    for place in sorted(chance.choices(syncs, k=cuts)):
+        while done < place:
+            disk.take(record[done])
+            done += 1
+        later = deepcopy(disk)
+        write(folder, later.seen())
+        with Recorder(folder, names=later.names()) as recorder:
+            read(folder)
+        shutil.rmtree(folder)
+        told = [place for place, step in enumerate(recorder.steps, 1) if isinstance(step, Told)]
+        end = chance.choice([*told[-1:], chance.randint(0, len(recorder.steps))])
+        for step in recorder.steps[:end]:
+            later.take(step)
+        yield later.after_cut(chance), later.told
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:

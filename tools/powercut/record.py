@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -93,18 +92,21 @@ Record = list[Step]
 class Recorder:
     """Records what is done to the files in a folder while the block of ``with`` lasts.
 
-    What other processes do there it does not see. ``level`` is how hard SQLite syncs.
+    What other processes do there it does not see. ``level`` is how hard SQLite syncs, ``names`` are
+    the files that are there already, with their numbers.
     """
 
-    def __init__(self, folder: Path, *, level: str = "FULL") -> None:
+    def __init__(
+        self, folder: Path, *, level: str = "FULL", names: Mapping[str, int] | None = None
+    ) -> None:
         assert level in LEVELS, level
         self.steps: Record = []
         self.lock = threading.RLock()
         """Held around each step, so that they stand in the record as they were done."""
         self._folder = folder
         self._level = level
-        self._names: dict[str, int] = {}
-        self._files = 0
+        self._names = dict(names or {})
+        self._files = max(self._names.values(), default=0)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -173,9 +175,12 @@ class Recorder:
         def fsync(descriptor: int) -> None:
             with self.lock:
                 real(descriptor)
-                status = os.fstat(descriptor)
-                if stat.S_ISDIR(status.st_mode) and os.path.samestat(status, self._folder.stat()):
+                synced = os.fstat(descriptor)
+                if os.path.samestat(synced, self._folder.stat()):
                     self.steps.append(FolderSynced())
+                for name, file in self._names.items():
+                    if os.path.samestat(synced, (self._folder / name).stat()):
+                        self.steps.append(Synced(file))
 
         return fsync
 

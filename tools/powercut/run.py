@@ -51,6 +51,12 @@ def run(folder: Path, archive: Path, seed: int) -> list[Commit]:
     return commits
 
 
+def read(folder: Path) -> None:
+    """Opens what is there, and reads all of it."""
+    with eventq.Queue(f"sqlite:///{folder / FILE}") as queue:
+        queue.log.read(after=queue.log.start().seq, limit=10**9)
+
+
 def _call(queue: eventq.Queue, chance: Random) -> None:
     """Makes tasks, some in one commit or with large tags, and cancels some."""
     for _ in range(TASKS_A_TURN):

@@ -31,11 +31,13 @@ LOOK_S = 0.25
 RESTART, CUT, READ = 40, 12, 32
 # Somebody reads for so many looks, and nothing can be moved from the WAL meanwhile.
 STUCK = 6
+# So many looks later the WAL has been begun anew.
+SETTLED = 8
 # Each round has all of that, and enough to measure.
 LEAST_LOOKS = 32
 # So many events stay in the log.
 KEPT_EVENTS = 2_000
-# Without a reader, and so much beyond what was written while there was one. In bytes.
+# Without a reader, and a while after one: eventq keeps no more of a WAL. In bytes.
 MOST_WAL = 16 * MIB
 MOST_LAG_EVENTS = 20_000
 # A process that is told to end has ended by then, on a busy machine.
@@ -173,10 +175,10 @@ class Soak:
             elif (found := sample(process.pid)) is not None:
                 samples.append(found)
         size = self._path.with_name(f"{LOG}-wal").stat().st_size
-        if self._reader is None:
-            self._wal.append(size)
-        else:
+        if READ // 2 < looks % READ <= READ // 2 + STUCK + SETTLED:
             self._wal_beside_reader = max(self._wal_beside_reader, size)
+        else:
+            self._wal.append(size)
         self._lag_events.append(max((each.lag_events for each in queue.followers()), default=0))
         if looks % RESTART == RESTART // 2:
             self._stop(self._processes.pop())

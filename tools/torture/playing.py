@@ -14,7 +14,7 @@ from random import Random
 import eventq
 from eventq.contrib import Outbox
 from tools.mutants.rough.callers import Callers
-from tools.mutants.rough.play import drain, runs
+from tools.mutants.rough.play import runs
 from tools.mutants.rough.worker import SLOW_S
 from tools.torture.judging import judge, judge_orders
 from tools.torture.roles import SHOP, Written
@@ -26,8 +26,8 @@ KILLS_A_ROUND = 50
 TRIALS = 4
 # What has not come by then never will.
 PATIENCE_S = 60.0
-# Work that has not ended so long after the last harm never will.
-REST_S = 120.0
+# Where nothing happens for so long, nothing will.
+QUIET_S = 40.0
 FOLDERS = ("begun", "calls", "workers", "broken", "errors")
 MOST_SAID = 8
 
@@ -117,7 +117,7 @@ def _end(stage: Stage, folder: Path, *, has_one_clock: bool) -> None:
     with eventq.Queue(stage.url) as queue:
         _relay(queue, folder / SHOP)
         _await(lambda: _pause(queue), "no worker has planned its schedule")
-        drain(queue, time.monotonic() + REST_S)
+        _drain(queue)
         stage.end()
         stats = queue.stats()
         stage.outcomes.update(events=stats.seq, tasks=stats.total, attempts=stats.attempts)
@@ -140,6 +140,18 @@ def _lose(stage: Stage, disk: SmallDisk) -> None:
     said = stage.last_words()
     assert "LogLostError" in said, f"a worker whose log was removed ended with {said}"
     stage.outcomes["logs removed"] += 1
+
+
+def _drain(queue: eventq.Queue) -> None:
+    """Waits until all has ended, also for the follower, or nothing has happened for long."""
+    seq, changed_s = 0, time.monotonic()
+    while time.monotonic() < changed_s + QUIET_S:
+        stats = queue.stats()
+        if not stats.open and not any(each.lag_events for each in queue.followers()):
+            return
+        if stats.seq != seq:
+            seq, changed_s = stats.seq, time.monotonic()
+        time.sleep(0.05)
 
 
 def _relay(queue: eventq.Queue, shop: Path) -> None:

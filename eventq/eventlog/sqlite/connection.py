@@ -32,6 +32,9 @@ from eventq.host.logger import SafeLogger
 
 # How long to wait for a program that writes without the writer's slot.
 BUSY_TIMEOUT_MS = 5_000
+# What is kept of a WAL that has grown beside a reader that did not go away: four times what it has
+# when SQLite moves its pages.
+WAL_KEPT_BYTES = 16 * 2**20
 # Every text there is, with room: all sizes of INSERT with and without keys, and the rest.
 CACHED_STATEMENTS = 200
 
@@ -314,7 +317,8 @@ class SqliteConnection:
         return self._writer
 
     def _connect(self, *, writes: bool) -> apsw.Connection:
-        is_first = self._writer is None and self._reader is None
+        is_first = self._writable and self._writer is None and self._reader is None
+        is_found = is_first and files.has_wal(self.path)
         try:
             if self._writable:
                 # Also to read only: each connection shares the index of the WAL.
@@ -326,8 +330,10 @@ class SqliteConnection:
                 connection = files.connect_read_only(self.path)
             try:
                 self._set_up(connection, writes=writes)
-                if is_first and self._writable:
+                if is_first:
                     self._files.note_beside()
+                if is_found:
+                    files.sync_found(self.path)
             except BaseException:
                 connection.close()
                 raise
@@ -345,6 +351,7 @@ class SqliteConnection:
             connection.execute("PRAGMA query_only = ON")
             return
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
         # A user's statements come here, too: none may write SQLite's own tables and pages.
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         # macOS alone: there a plain sync leaves the data in the drive's own cache.

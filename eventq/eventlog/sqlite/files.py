@@ -139,6 +139,30 @@ def connect_read_only(path: str) -> apsw.Connection:
     )
 
 
+def has_wal(path: str) -> bool:
+    """Whether a WAL is beside it: others have the log open, or were killed."""
+    return os.path.lexists(f"{path}-wal")
+
+
+def sync_found(path: str) -> None:
+    """Makes durable what an opener finds in a WAL, and its name. Raises LogUnavailableError.
+
+    A process may have been killed between writing a commit and syncing it: whoever reads the commit
+    then must find it after a power cut as well. SQLite syncs a WAL only when it writes, and the
+    name only if it made the file itself.
+    """
+    try:
+        # SQLite has no locks on this file that closing it could drop.
+        descriptor = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_directory(os.path.dirname(path))  # noqa: PTH120
+    except OSError as error:
+        raise unavailable(path, error) from error
+
+
 def lock_path(path: str) -> str:
     """The side file whose lock is the writer's slot."""
     return f"{path}-lock"
