@@ -324,7 +324,8 @@ class CatalogError(EventqError):
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
         self.problem = problem
-        super().__init__(f"the catalog {path}: {problem}")
+        words = f"the catalog {path}: {problem}"
+        super().__init__(words if words.isprintable() else ascii(words)[1:-1])
 
 
 class CatalogTooNewError(CatalogError):
@@ -335,7 +336,10 @@ class CatalogTooNewError(CatalogError):
 
 
 class LogError(EventqError):
-    """Base of the errors of the event log."""
+    """Base of the errors of the event log. A path in a message is shown escaped."""
+
+    def __init__(self, problem: str = "") -> None:
+        super().__init__(problem if problem.isprintable() else ascii(problem)[1:-1])
 
 
 class LogUnavailableError(LogError):

@@ -399,7 +399,7 @@ class Queue:
         ``"-number"`` (the newest first) or ``"-last"`` (the last event's, the latest first).
         Raises ArgumentError, and LogArchivedError for a point before the log begins.
         """
-        if order not in ORDERS:
+        if order not in [*ORDERS]:  # Not all that may come here can be looked up.
             raise ArgumentError("order", order, f"one of {', '.join(ORDERS)}")
         now = self._node.now()
         wanted = Selector.parse(now=now, **selector)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eventq import ArgumentError, Backoff, Queue, Task, TaskSpec
+from eventq import ArgumentError, Backoff, LogUnavailableError, Queue, Task, TaskSpec
 from eventq.core.validation import JSON_DEPTH
 from tests.checker import check_log
 from tests.support import ManualClock
@@ -85,7 +85,7 @@ INSTANTS = [
 COUNTS = [-1, True, 1.0, "1", 2**40, math.nan, [], AWARE]
 PRIORITIES = [True, 1.0, "1", 2**31, -(2**31) - 1, math.inf, None, [], 10**400]
 KEYS = [
-    "", "123", "٣٤", b"key", 5, True, "x" * 256, "é" * 128, "a\nb", "a\0b", "\ud800",
+    "", "123", "٣٤", b"key", 5, 10**5_000, True, "x" * 256, "é" * 128, "a\nb", "a\0b", "\ud800",
     "a\u202eb", [], Unshowable(),
 ]  # fmt: skip
 TAGS = [
@@ -223,6 +223,37 @@ class TestOthers:
         """States are those a task can be seen in."""
         check_refused(queue, lambda queue: queue.tasks(state=state), "state")
 
+    @pytest.mark.parametrize("order", [[], {}, {"number"}, bytearray(b"number"), "Number", None])
+    def test_orders(self, queue: Queue, order: Any) -> None:  # noqa: ANN401 - anything wrong
+        """What cannot be looked up is no order either."""
+        check_refused(queue, lambda queue: queue.find(order=order), "order")
+
+    @pytest.mark.parametrize("tasks", [None, 5, "k", ["k"], {"k": 1}, [None], object()])
+    def test_tasks(self, queue: Queue, tasks: Any) -> None:  # noqa: ANN401 - anything wrong
+        """Tasks are those that the queue gives, not their keys."""
+        check_refused(queue, lambda queue: queue.waits_for(tasks), "tasks")
+
+    @pytest.mark.parametrize("path", [5, b"a", "", "a\0b", "\ud800", [], Unshowable()])
+    def test_paths(self, queue: Queue, path: Any) -> None:  # noqa: ANN401 - anything wrong
+        """Paths are text that a system may be asked for."""
+        check_refused(queue, lambda _: Queue("memory://", archive=path), "archive")
+        check_refused(queue, lambda _: Queue("memory://", catalog=path), "catalog")
+        check_refused(queue, lambda queue: queue.run(print, health=path), "health")
+        check_refused(queue, lambda queue: queue.run(print, health="x" * 5_000), "health")
+
+    def test_statements(self, tmp_path: Path) -> None:
+        """What SQLite says of a statement quotes it, and is shown escaped."""
+        with Queue(f"sqlite:///{tmp_path}/sql.db") as queue:
+            for query in ("\x1b]0;owned\x07", "\x9b31m", "\u202e", "a\udcff"):
+                with pytest.raises(ArgumentError) as caught:
+                    queue.sql(query)
+                assert str(caught.value).isprintable()
+
+    @pytest.mark.parametrize("kinds", [[5], [[]], [DEEP], [VERY_DEEP]], ids=range(4))
+    def test_kinds(self, queue: Queue, kinds: Any) -> None:  # noqa: ANN401 - anything wrong
+        """Kinds of events are texts."""
+        check_refused(queue, lambda queue: queue.follow("f", kinds=kinds)(print), "kinds")
+
     @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "1", 2**40])
     def test_limits(self, queue: Queue, limit: Any) -> None:  # noqa: ANN401 - anything wrong
         """A limit is at least one."""
@@ -297,6 +328,16 @@ class TestOthers:
         check_refused(queue, lambda _: Backoff("linear", None), "base_us")  # type: ignore[arg-type]
         check_refused(queue, lambda _: Backoff("linear", 1, -5), "cap_us")
         check_refused(queue, lambda _: Backoff("linear", 1, None, 7.0), "jitter")
+
+
+def test_a_path_in_an_error_is_shown_escaped(tmp_path: Path) -> None:
+    """Whoever prints the error prints no command to the terminal."""
+    archive = tmp_path / "\x1b]0;owned\x07\u202e"
+    with pytest.raises(LogUnavailableError) as caught:
+        Queue("memory://", archive=archive)
+
+    assert str(caught.value).isprintable()
+    assert "\\x1b]0;owned\\x07\\u202e" in str(caught.value)
 
 
 class Size(enum.IntEnum):

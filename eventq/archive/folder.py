@@ -23,13 +23,13 @@ from eventq.archive.segments import (
     unavailable,
 )
 from eventq.core.commits import Commit
-from eventq.core.plain import plain
 from eventq.core.seal import genesis
-from eventq.errors import ArgumentError, LogForeignError
+from eventq.errors import LogForeignError
 from eventq.eventlog import Head, StoredEvent
 from eventq.eventlog.durable import clear_unfinished, write_whole
 from eventq.eventlog.file_lock import FileLock
 from eventq.host.logger import SafeLogger
+from eventq.host.paths import check_path_text
 from eventq.replay.fold import stored_of
 
 LOCK = ".eventq-archive-lock"
@@ -53,9 +53,7 @@ class Archive:
         overlaps one; LogForeignError when a file or the whole archive is something else's;
         LogUnavailableError when there is no such folder.
         """
-        if not isinstance(folder, str | os.PathLike):
-            raise ArgumentError("archive", folder, "the path of a folder")
-        self.folder = Path(str(plain(folder)))
+        self.folder = Path(check_path_text(folder, "archive", "the path of a folder"))
         self.namespace = namespace
         self.segments: list[Segment] = []
         self.refresh()

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 
 from eventq.errors import ArgumentError
 from eventq.eventlog import EventLog
+from eventq.host.paths import check_path_text
 
 SUFFIX = ".catalog"
 # Logs that are files, beside which there may be room.
@@ -43,9 +44,10 @@ def check_path(path: object) -> str | None:
     """
     if path is None:
         return None
-    text: object = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
-    if not isinstance(text, str) or not text.endswith(SUFFIX) or "\0" in text:
-        raise ArgumentError("catalog", text, f"a path that ends with {SUFFIX}")
+    expected = f"a path that ends with {SUFFIX}"
+    text = check_path_text(path, "catalog", expected)
+    if not text.endswith(SUFFIX):
+        raise ArgumentError("catalog", text, expected)
     return os.path.abspath(text)  # noqa: PTH100 - plain text
 
 

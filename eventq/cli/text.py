@@ -6,11 +6,11 @@ direction marks that make a line look like another.
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 import msgspec
 
+from eventq.core.plain import escaped_json
 from eventq.core.task import instant, show_instant
 
 
@@ -45,16 +45,7 @@ def json_text(value: object, *, ascii_only: bool = False) -> str:
     >>> json_text("é", ascii_only=True)
     '"\\u00e9"'
     """
-    text = msgspec.json.encode(value).decode()
-    if text.isprintable() and (text.isascii() or not ascii_only):
-        return text
-    # Outside of strings JSON is printable ASCII, so whatever is not stands in a string.
-    return "".join(
-        char
-        if char.isprintable() and (char.isascii() or not ascii_only)
-        else json.dumps(char)[1:-1]
-        for char in text
-    )
+    return escaped_json(msgspec.json.encode(value).decode(), ascii_only=ascii_only)
 
 
 def tag_text(tags: object) -> str:

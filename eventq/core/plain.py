@@ -41,6 +41,27 @@ def plain(value: Any) -> object:  # noqa: ANN401 - it has any attribute, or none
     return value
 
 
+def escaped_json(text: str, *, ascii_only: bool = False) -> str:
+    r"""JSON with each unprintable character escaped; it reads back the same.
+
+    >>> escaped_json('{"name": "\u202e\xe9\x9b\x7f"}')
+    '{"name": "\\u202eé\\u009b\\u007f"}'
+    """
+    if text.isprintable() and (text.isascii() or not ascii_only):
+        return text
+    # Outside of strings JSON is printable ASCII, so whatever is not stands in a string.
+    return "".join(
+        char if char.isprintable() and (char.isascii() or not ascii_only) else _escape(char)
+        for char in text
+    )
+
+
+def _escape(char: str) -> str:
+    # What is beyond the first 65,536 takes two.
+    units = char.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
 def storable(text: str, most: int | None = None) -> str:
     r"""The text as every log can store it: no lone surrogates, no NUL; so many characters at most.
 

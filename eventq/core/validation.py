@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from operator import is_not
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -37,6 +37,7 @@ MOST_LIMIT = 2**31
 IF_FAILED = get_args(IfFailed)
 OPEN = frozenset(set(TaskState) - FINAL - {TaskState.FAILED})
 
+K = TypeVar("K")
 States = TaskState | str | Iterable[TaskState | str]
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
@@ -101,7 +102,9 @@ def check_lookup_key(key: object) -> str:
     """A key to look up: a caller's, or a task's number as text."""
     text = plain(key)
     if type(text) is int:
-        raise ArgumentError("key", key, f"text; a task's number too is given as text, '{text}'")
+        # One of thousands of digits has no text at all.
+        example = f", '{text}'" if LEAST_INTEGER <= text <= MOST_INTEGER else ""
+        raise ArgumentError("key", key, f"text; a task's number too is given as text{example}")
     if type(text) is not str or not text:
         raise ArgumentError("key", key, "text that is not empty")
     if not text.isprintable():
@@ -295,6 +298,17 @@ def check_values(values: object) -> list[object]:
     for index, value in enumerate(found):
         if type(value) not in {str, int, float, bool, bytes, bytearray, memoryview, NoneType}:
             raise ArgumentError(f"values[{index}]", value, "text, a number, bytes or None")
+    return found
+
+
+def check_list(values: object, argument: str, kind: type[K]) -> list[K]:
+    """Several of one class of eventq's own."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ArgumentError(argument, values, f"a sequence of {kind.__name__}")
+    listed = list(values)
+    found = [each for each in listed if isinstance(each, kind)]
+    if len(found) < len(listed):
+        raise ArgumentError(argument, values, f"a sequence of {kind.__name__}")
     return found
 
 

@@ -78,8 +78,9 @@ class FileLock(Generic[T]):
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | wait)
         except OSError as error:
             reason = f"{self._path}: {error.strerror or error}"
-            is_busy = self._busy is not None and isinstance(error, BlockingIOError)
-            raise LogUnavailableError(self._busy if is_busy else reason) from error
+            if self._busy is not None and isinstance(error, BlockingIOError):
+                reason = self._busy
+            raise LogUnavailableError(reason) from error
 
     def _remember(self) -> None:
         for file in tuple(self._open_files):

@@ -94,7 +94,10 @@ def _checked_kinds(kinds: object) -> tuple[str, ...]:
     expected = f"a list of kinds of events: {', '.join(sorted(followed))}"
     if isinstance(kinds, (str, bytes)) or not isinstance(kinds, Iterable):
         raise ArgumentError("kinds", kinds, expected)
-    found = tuple(sorted(set(map(str, kinds))))
+    listed = list(kinds)
+    if not all(isinstance(kind, str) for kind in listed):
+        raise ArgumentError("kinds", kinds, expected)
+    found = tuple(sorted(set(map(str, listed))))
     for kind in found:
         if kind not in followed:
             raise ArgumentError("kinds", kind, expected)

@@ -11,6 +11,7 @@ from eventq.core.choosing import Choosing
 from eventq.core.places import Places, Vacancy
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState, is_overdue, state_as_of
+from eventq.core.validation import check_list
 from eventq.core.values import Bucket, Scope
 from eventq.replay.rule_words import bucket_words, scope_words
 
@@ -33,7 +34,7 @@ def next_tasks(projection: Projection, now: int, *, limit: int) -> list[Task]:
 def waits_for(projection: Projection, tasks: Iterable[Task], now: int) -> dict[int, str]:
     """What keeps each of these from running, by number, in words; without those that none does."""
     found = {}
-    for task in tasks:
+    for task in check_list(tasks, "tasks", Task):
         # As the projection has it, with its buckets.
         known = projection.tasks.get(task.number)
         if known is not None and (words := _waits_for(projection, known, now)) is not None:

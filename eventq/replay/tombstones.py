@@ -55,7 +55,7 @@ def decode_kept(row: Kept) -> KeptTask:
     """What a log has kept. Raises LogCorruptError when it cannot be understood."""
     try:
         state = _decoder.decode(row.state)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         problem = f"what is kept of task {row.task} cannot be understood: {error}"
         raise LogCorruptError(row.seq, problem) from error
     created = None if state.created is None else Event(row.task, state.at, row.task, state.created)

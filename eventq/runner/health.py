@@ -16,6 +16,7 @@ from msgspec import Struct
 from eventq.errors import ArgumentError
 from eventq.host.clock import Clock
 from eventq.host.logger import SafeLogger
+from eventq.host.paths import check_path_text
 
 logger = SafeLogger("eventq.runner")
 
@@ -93,14 +94,15 @@ def check_health_path(path: str | os.PathLike[str] | None) -> Path | None:
     """The path of a health file. Raises ArgumentError where none can be written."""
     if path is None:
         return None
+    expected = "a file in a folder that can be written to"
+    found = Path(check_path_text(path, "health", expected))
     try:
-        found = Path(path)
-        is_name = bool(found.name) and "\0" not in found.name
-        is_possible = is_name and found.parent.is_dir() and not found.is_dir()
-    except (TypeError, ValueError):
+        is_possible = bool(found.name) and found.parent.is_dir() and not found.is_dir()
+    except OSError:
+        # As for a name that is too long.
         is_possible = False
     if not is_possible or not os.access(found.parent, os.W_OK):
-        raise ArgumentError("health", path, "a file in a folder that can be written to")
+        raise ArgumentError("health", path, expected)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from eventq.core.projection import Projection
 from eventq.core.task import FINAL, Task, TaskState
-from eventq.core.validation import States, check_count, check_states, check_tags
+from eventq.core.validation import States, check_count, check_list, check_states, check_tags
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import folded
 from eventq.replay.points import Point
@@ -38,6 +38,8 @@ def attempted_keys(
     check_tags(tags)
     if limit is not None:
         check_count(limit, "limit", least=0)
+    if names is not None:
+        names = frozenset(check_list(names, "names", str))
     wanted = TagFilter(tags)
     found = AttemptedKeys(limit)
     projection = Projection(log.namespace)

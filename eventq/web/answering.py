@@ -10,6 +10,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from eventq.core.plain import escaped_json
 from eventq.errors import (
     AlreadyRunningError,
     ArgumentError,
@@ -93,4 +94,6 @@ def path_words(request: Request) -> dict[str, str]:
 
 def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:  # noqa: ANN401
     """A value as a JSON answer."""
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+    # Somebody may ask on a terminal, and the log of a stranger may hold what would command it.
+    text = escaped_json(msgspec.json.encode(value).decode())
+    return Response(text, status, headers, "application/json")

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from eventq.core.plain import escaped_json
 from eventq.errors import ArgumentError
 from eventq.web.kept_catalog import CatalogLackingError
 from eventq.web.pages.changes import ChangeRow, ChangesQuestion, changes_model
@@ -106,7 +107,7 @@ def _audited(row: ChangeRow) -> Row:
 
 def _json_lines(rows: Iterator[Row]) -> Iterator[bytes]:
     for row in rows:
-        yield msgspec.json.encode(row) + b"\n"
+        yield f"{escaped_json(msgspec.json.encode(row).decode())}\n".encode()
 
 
 def _csv_lines(rows: Iterator[Row]) -> Iterator[bytes]:

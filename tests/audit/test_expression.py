@@ -95,6 +95,7 @@ WRONG = {
     "   ": "a condition such as",
     "expird > 0": "one of scheduled, ready.* at column 1",
     "1 +": "a value at column 4",
+    "1and ready": "what Python's grammar allows",
     "1 2": "what Python's grammar allows at column 3",
     "(1": "a bracket that closes this one at column 1",
     "(1, 2": "a bracket that closes this one at column 1",

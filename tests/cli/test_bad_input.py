@@ -122,6 +122,11 @@ REFUSED = 1
         ("run os:name", MISUSED, "os:name is not callable but of type str"),
         ("run os:getcwd --workers 0", MISUSED, "--workers"),
         ("run os:getcwd --processes 0", MISUSED, "--processes"),
+        # Places of output, and databases of others.
+        ("report --html ''", MISUSED, "--html: expected the name of a file"),
+        (f"metrics --port 0 --host {'x' * 300}", REFUSED, "is no name of a host"),
+        ("outbox ls sqlite:////nowhere/at/all.db", REFUSED, "the outbox's database cannot be used"),
+        ("outbox ls 'mongodb://a/b?c'", REFUSED, "the outbox's database cannot be used"),
         # The demo.
         ("demo /no/such/folder", MISUSED, "/no/such/folder"),
         ("demo --fail-share 1.5", MISUSED, "--fail-share"),

@@ -211,6 +211,16 @@ def test_secret_tags_are_shown_nowhere(make_desk: MakeDesk, full: Desk) -> None:
     assert "refused (hidden)" in texts[1]
 
 
+def test_json_holds_no_raw_character_that_a_terminal_takes_for_a_command(full: Desk) -> None:
+    """Whoever asks for it with curl sees the text escaped, and a program reads the same."""
+    key = full.queue.new({"a": "\x9b31m\x7f\u202e\U0001f600é"}).key
+    paths = ("/api/tasks?state=ready", f"/api/tasks/{key}", "/export/tasks.jsonl?state=ready")
+    texts = [full.get(path) for path in paths]
+
+    assert all(text.replace("\n", "").isprintable() for text in texts)
+    assert all("\\u009b31m\\u007f\\u202e\U0001f600é" in text for text in texts)
+
+
 def test_the_api_is_described(full: Desk) -> None:
     """Each page's JSON stands in the description, with what it can be asked; so do the files."""
     found = full.json("/openapi.json")

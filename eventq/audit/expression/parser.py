@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -156,7 +157,10 @@ class _Reader(ast.NodeVisitor):
         if not self._source:
             self._fail("a condition such as expired > 0", 0)
         try:
-            return ast.parse(self._source, mode="eval").body
+            with warnings.catch_warnings():
+                # What Python only warns of, as in 3and, is no condition either.
+                warnings.simplefilter("error", SyntaxWarning)
+                return ast.parse(self._source, mode="eval").body
         except SyntaxError as error:
             self._fail_to_parse(error)
         except UnicodeEncodeError as error:

@@ -6,6 +6,7 @@ import threading
 
 import click
 
+from eventq.cli.ending import refuse
 from eventq.cli.output import note
 from eventq.cli.place import Place, placed
 from eventq.host.signals import stopping_on_signals
@@ -33,7 +34,11 @@ def metrics(*, place: Place, port: int | None, host: str) -> None:
             click.echo(metrics_text(queue), nl=False)
             return
         stopped = threading.Event()
-        port, server = serve(queue, port, host=host)
+        try:
+            port, server = serve(queue, port, host=host)
+        except UnicodeError as error:
+            # No name of a host looks like that, so that nobody is asked.
+            refuse(f"{host}: is no name of a host ({error})")
         note(f"http://{host}:{port}/metrics")
         with stopping_on_signals(stopped.set):
             stopped.wait()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
+from eventq import EventqError
+from eventq.cli.ending import refuse
 from eventq.cli.output import Listing, plain_pairs, say_list, say_record
 from eventq.cli.place import Place, expect_command, placed
 from eventq.cli.text import short
@@ -22,6 +26,19 @@ ASIDE = Listing(
 )
 
 
+@contextmanager
+def _opened(place: Place, database: str) -> Iterator[Outbox]:
+    """The outbox; what the database's own driver raises is told as refused."""
+    with place.open(create=True) as queue:
+        try:
+            with Outbox(queue, database, relay=False) as outbox:
+                yield outbox
+        except (EventqError, click.ClickException):
+            raise
+        except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+            refuse(f"the outbox's database cannot be used: {type(error).__name__}: {error}")
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -34,7 +51,7 @@ Examples:
 def relay(*, place: Place, database: str, once: bool) -> None:
     """Append the rows of an outbox in the application's DATABASE to the log, until a signal."""
     stopped = threading.Event()
-    with place.open(create=True) as queue, Outbox(queue, database, relay=False) as outbox:
+    with _opened(place, database) as outbox:
         if once:
             say_record({"relayed": outbox.relay()}, plain_pairs, as_json=place.as_json)
             return
@@ -63,7 +80,7 @@ def outbox_group(*, place: Place) -> None:
 @placed
 def create(*, place: Place, database: str) -> None:
     """Make the outbox's table in the application's DATABASE, unless it is there."""
-    with place.open(create=True) as queue, Outbox(queue, database, relay=False) as outbox:
+    with _opened(place, database) as outbox:
         outbox.create()
         say_record({"created": outbox.place.shown}, plain_pairs, as_json=place.as_json)
 
@@ -73,7 +90,7 @@ def create(*, place: Place, database: str) -> None:
 @placed
 def list_aside(*, place: Place, database: str) -> None:
     """List the rows that were set aside, and why."""
-    with place.open(create=True) as queue, Outbox(queue, database, relay=False) as outbox:
+    with _opened(place, database) as outbox:
         found = outbox.aside()
     say_list(found, ASIDE, as_json=place.as_json)
 
@@ -86,5 +103,5 @@ def list_aside(*, place: Place, database: str) -> None:
 @placed
 def retry_row(*, place: Place, database: str, key: str | None) -> None:
     """Have rows that were set aside relayed again: that with a KEY, or all."""
-    with place.open(create=True) as queue, Outbox(queue, database, relay=False) as outbox:
+    with _opened(place, database) as outbox:
         say_record({"retried": outbox.retry(key)}, plain_pairs, as_json=place.as_json)

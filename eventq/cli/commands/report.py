@@ -12,7 +12,7 @@ import click
 from eventq.audit.report import Report
 from eventq.audit.reporting import report
 from eventq.cli.commands.find import reach_between
-from eventq.cli.ending import end_with_finding
+from eventq.cli.ending import end_with_finding, misuse
 from eventq.cli.output import flush, note, progress, say_json, say_pairs, say_section
 from eventq.cli.place import Place, log_time, note_if_empty, placed
 from eventq.cli.text import time_text
@@ -44,6 +44,8 @@ def report_command(*, place: Place, start: str | None, end: str | None, html: Pa
 
     Percentiles are at most a fifth too high. Exit code 1: nothing happened in the period.
     """
+    if html is not None and not html.name:
+        misuse("--html: expected the name of a file")
     with place.open_log() as log:
         reach = reach_between(log, start, end, now=log_time(log))
         with progress("reading the period") as told:

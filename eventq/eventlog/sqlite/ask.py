@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, shown
 from eventq.eventlog.contract import Rows
 
 # Errors of the statement, as opposed to errors of the file.
@@ -23,6 +23,8 @@ REFUSALS = (
     apsw.MismatchError,
     apsw.TooBigError,
     TypeError,
+    # Text with lone surrogates is none that a database can read.
+    UnicodeEncodeError,
 )
 READING = frozenset(
     {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
@@ -38,7 +40,9 @@ def run_query(connection: apsw.Connection, text: str, values: Sequence[Any]) -> 
     try:
         return run_one(connection, text, values)
     except REFUSALS as error:
-        raise ArgumentError("query", text, f"one read-only SQL statement ({error})") from error
+        # What SQLite says quotes the statement, with whatever is in it.
+        words = str(error) if str(error).isprintable() else shown(str(error))
+        raise ArgumentError("query", text, f"one read-only SQL statement ({words})") from error
     finally:
         connection.authorizer = None
 

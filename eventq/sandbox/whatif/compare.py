@@ -16,7 +16,13 @@ from eventq.core.options import TaskOptions, policy_changes
 from eventq.core.policy import Backoff
 from eventq.core.tag_texts import tag_text
 from eventq.core.task import Task
-from eventq.core.validation import check_count, check_priority, check_tags
+from eventq.core.validation import (
+    check_count,
+    check_list,
+    check_measure,
+    check_priority,
+    check_tags,
+)
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
 from eventq.replay.points import Point, find_end
@@ -188,7 +194,7 @@ def _changes(
 ) -> Changes:
     if backoff is not None:
         options["backoff"] = backoff
-    if fail_rate is not None and not 0 <= fail_rate <= 1:
+    if fail_rate is not None and check_measure(fail_rate, "fail_rate") > 1:
         raise ArgumentError("fail_rate", fail_rate, "a number from 0 to 1")
     return Changes(policy_changes(options), fail_rate, by_group=True, rules=rules)
 
@@ -206,7 +212,7 @@ def _share_of(rules: RuleChanges) -> ShareOf:
 
 def _group_of(priorities: Sequence[PriorityRule]) -> GroupOf:
     rules = []
-    for rule in priorities:
+    for rule in check_list(priorities, "priorities", PriorityRule):
         check_tags(rule.tags)
         rules.append((TagFilter(rule.tags), check_priority(rule.priority)))
 

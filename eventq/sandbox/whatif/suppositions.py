@@ -11,7 +11,7 @@ from eventq.core.commits import AnyRule
 from eventq.core.queue_events import Limited, Shared
 from eventq.core.rule_options import make_limited, make_shared
 from eventq.core.timing import Timing
-from eventq.core.validation import check_name
+from eventq.core.validation import check_list, check_name
 from eventq.errors import ArgumentError
 from eventq.schedules.rules import check_timing
 
@@ -76,8 +76,14 @@ def check_rules(
     crons: Mapping[str, str | None],
 ) -> RuleChanges:
     """What is supposed. Raises ArgumentError."""
+    if not isinstance(crons, Mapping):
+        raise ArgumentError("crons", crons, "a mapping of schedules to cron expressions")
+    if turns is not UNSET and turns is not None and not isinstance(turns, TurnRule):
+        raise ArgumentError("turns", turns, "a TurnRule, or None for no turns")
     return RuleChanges(
-        limits={each.limit: _limit_fields(each) for each in limits},
+        limits={
+            each.limit: _limit_fields(each) for each in check_list(limits, "limits", LimitRule)
+        },
         turns=make_shared(per=turns.per, weights=turns.weights)
         if isinstance(turns, TurnRule)
         else turns,

@@ -1,0 +1,78 @@
+"""``python -m tools.fuzz``: each decoder of eventq is given a million inputs that nobody wrote.
+
+A round is one decoder: events, snapshots, archives, expressions, URLs, cron texts, points in time
+and more. It may return or raise an error of eventq, nothing else. With atheris installed (``pip
+install atheris``) inputs are drawn by coverage and kept in ``--corpus``, else by hypothesis. With
+``--minutes``, each decoder gets its share of them. For example::
+
+    nice python -m tools.fuzz --resume fuzz.json --report docs/explanation/reliability.md
+    python -m tools.fuzz --runs 1000000 --only cron
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tools.fuzz import DECODERS
+from tools.fuzz.guided import is_guided
+from tools.rounds import Rounds, add_arguments, run_asked
+
+RUNS = 1_000_000
+ROOT = Path(__file__).parent.parent.parent
+DONE = re.compile(r"(?:runs: |stat::number_of_executed_units: +)(\d+)")
+
+
+def main() -> int:
+    """Fuzzes all, or one; 1 if anything was found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.fuzz",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser, rounds=len(DECODERS))
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each; default %(default)s")
+    parser.add_argument("--only", choices=DECODERS, help="this decoder alone")
+    parser.add_argument("--corpus", type=Path, help="a folder to keep what was learned")
+    arguments = parser.parse_args()
+    names = [arguments.only] if arguments.only else list(DECODERS)
+    arguments.rounds = min(arguments.rounds, len(names))
+    seconds = 0 if arguments.minutes is None else max(1, int(60 * arguments.minutes / len(names)))
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        corpus = (arguments.corpus or Path(folder)).absolute()
+
+        def play(number: int) -> Counter[str]:
+            name = names[number]
+            return Counter({f"runs of {name}": _fuzzed(name, arguments.runs, seconds, corpus)})
+
+        title = f"Fuzzing by {'atheris' if is_guided() else 'hypothesis'}"
+        return run_asked(Rounds(title, play), arguments, play)
+
+
+def _fuzzed(name: str, runs: int, seconds: int, corpus: Path) -> int:
+    """How many runs there were. Raises AssertionError with what the process said of a find."""
+    words = [name, str(runs), str(seconds), str(corpus / name)]
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.fuzz.guided", *words],
+            cwd=folder,
+            env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"{name}: {said[-5_000:]}"
+    found = DONE.search(said)
+    assert found is not None, f"{name}: it does not say how much it did: {said[-500:]}"
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
