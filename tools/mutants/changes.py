@@ -42,13 +42,6 @@ CHANGES = (
         new="            elif number < 0:\n",
     ),
     Mutant(
-        name="pause-over-resumed",
-        breaks="20: an undo resumes what is paused no more",
-        file="core/govern.py",
-        old="                raise NotUndoableError(self.position, PAUSE_OVER)\n",
-        new="                pass\n",
-    ),
-    Mutant(
         name="due-forgotten-by-undo",
         breaks="17: an undo of a schedule's timing drops a due that has come",
         file="catalog/undo_rules.py",
