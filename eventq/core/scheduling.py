@@ -86,12 +86,14 @@ class EditSchedule(Struct, frozen=True):
 class Tick(Struct, frozen=True):
     """The dues of one schedule that have come; each says what follows it.
 
-    What is to be made may turn out to be skipped.
+    What is to be made may turn out to be skipped. Behind ``good_until`` one of them is too late to
+    be made, and the schedule is to be looked at anew.
     """
 
     schedule: str
     seen: int
     bodies: tuple[Ticked, ...]
+    good_until: int | None = None
 
 
 class TickSchedules(Struct, frozen=True):
@@ -113,6 +115,9 @@ class TickSchedules(Struct, frozen=True):
         for tick in self.ticks:
             known = projection.schedules.get(tick.schedule)
             if known is None or known.seq != tick.seen or known.planned.paused:
+                continue
+            if tick.good_until is not None and now > tick.good_until:
+                # The log has taken its time since somebody looked.
                 continue
             ticks.tick(known, tick.bodies)
             count += 1

@@ -5,6 +5,8 @@ Any node does so, and whichever comes first; nothing is kept here that another o
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Ticked
 from eventq.core.schedules import Schedule
@@ -47,7 +49,7 @@ class Ticking:
             if (tick := self._tick_of(known, now)) is not None:
                 each_bytes = tick_bytes(known.planned.call)
                 fits = max(1, (PORTION_BYTES - size_bytes) // each_bytes)
-                tick = Tick(name, tick.seen, tick.bodies[:fits])
+                tick = replace(tick, bodies=tick.bodies[:fits])
                 found.append(tick)
                 events += 2 * len(tick.bodies)
                 size_bytes += each_bytes * len(tick.bodies)

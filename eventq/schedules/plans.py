@@ -137,7 +137,8 @@ def tick_of(known: Schedule, now: int) -> Tick:
         bodies.append(Ticked(known.name, first, "missed", after, missed))
     for due, after in zip(kept, [*kept[1:], dues.next_at], strict=False):
         bodies.append(Ticked(known.name, due, "made", after))
-    return Tick(known.name, known.seq, tuple(bodies))
+    good_until = None if within_us is None or not kept else kept[0] + within_us + planned.shift_us
+    return Tick(known.name, known.seq, tuple(bodies), good_until)
 
 
 def paused_ticks(known: Schedule, now: int) -> Ticked | None:

@@ -14,8 +14,10 @@ from eventq import ArgumentError, Handlers, Queue
 from eventq.core.command import Decision
 from eventq.core.new_task import TaskSpec
 from eventq.core.queue_events import Planned, Ticked
+from eventq.core.scheduling import Tick
 from eventq.core.timing import Timing
 from eventq.core.values import NODE
+from eventq.runner.ticking import Ticking
 from eventq.testing import harness
 from eventq.testing.harness import Harness
 
@@ -161,6 +163,26 @@ def test_what_was_missed(options: dict[str, Any], expected: list[str]) -> None:
         assert t.problems() == []
     finally:
         t.close()
+
+
+def test_a_due_that_waits_for_a_slow_log_is_not_made_too_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was in time when a run looked; once the log takes it, its schedule wants it no more."""
+    tick, slow_s = Ticking.tick, [120]
+
+    def slowly(ticking: Ticking, found: tuple[Tick, ...]) -> None:
+        if slow_s:
+            t.clock.forward(slow_s.pop())
+        tick(ticking, found)
+
+    with harness(handlers=[minutely(within="1m")], start=START) as t:
+        t.run()
+        monkeypatch.setattr(Ticking, "tick", slowly)
+        t.forward("25m")
+
+        assert outcomes(t) == ["00:10 missed", "00:20 made"]
+        assert t.problems() == []
 
 
 def test_years_that_were_missed_cost_one_event() -> None:

@@ -40,6 +40,8 @@ from tools.simulate.simulation import Simulation
 # Short ones, so that all of this takes seconds.
 STEPS = 200
 SEEDS = 50
+# What fails later has something to leave out.
+LEAST_TURNS = 40
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +143,7 @@ def test_a_lapse_that_nobody_sees_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_nobody_has_expired_is_found() -> None:
     """A task that is open though its time was over when faults ended."""
-    simulated = Simulation(73_002)
+    simulated = Simulation(73_000)
     simulated.play(STEPS)
     world, process = simulated.world, simulated.hosts[0].process
     assert process is not None
@@ -161,7 +163,7 @@ def test_who_looks_at_an_attempt_past_its_deadline_must_fail_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A planted fault: nobody does. A run that slept meanwhile, for seconds even, is not blamed."""
-    slept = Simulation(5_058).play(300)
+    slept = Simulation(5_098).play(300)
     monkeypatch.setattr(Attempts, "fail_late", lambda _: None)
     seeds = range(20_307, 20_320)
     found = (each.rule for seed in seeds for each in play(seed, steps=300).findings)
@@ -174,11 +176,11 @@ def test_who_looks_at_an_attempt_past_its_deadline_must_fail_it(
 @pytest.mark.parametrize(
     "name, rule, seed",
     [
-        ("lapse-despite-sign", "history: 13", 20_354),
-        ("lapses-add-up", "verify: lapses", 20_314),
-        ("orphans-kept", "lease", 20_317),
-        ("late-lease-too-bold", "verify: order", 20_300),
-        ("snapshot-without-instants", "snapshot", 20_336),
+        ("lapse-despite-sign", "history: 13", 20_392),
+        ("lapses-add-up", "verify: lapses", 20_341),
+        ("orphans-kept", "lease", 20_312),
+        ("late-lease-too-bold", "verify: order", 20_316),
+        ("snapshot-without-instants", "snapshot", 20_327),
     ],
 )
 def test_what_takes_a_rare_moment_is_found(name: str, rule: str, seed: int, tmp_path: Path) -> None:
@@ -236,7 +238,8 @@ def test_a_failing_seed_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """To fewer steps that fail alike, told so that they can be played again."""
     monkeypatch.setattr(Renew, "decide", lambda *_: 1 / 0)
     said: list[str] = []
-    seed = next(seed for seed in range(9) if play(seed, steps=100).findings)
+    played = (play(seed, steps=100) for seed in range(20))
+    seed = next(each.seed for each in played if each.findings and each.turns > LEAST_TURNS)
 
     skipped = shrink(seed, 100, said.append)
 

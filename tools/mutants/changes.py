@@ -35,18 +35,11 @@ CHANGES = (
         new="        waived: set[int] = set()\n        after",
     ),
     Mutant(
-        name="undo-of-what-moved-on",
-        breaks="20: an undo takes back what something else has happened to since",
-        file="catalog/undo.py",
-        old="            elif number in own and changes(decode_at(seq, [text])[0]):\n",
-        new="            elif number < 0:\n",
-    ),
-    Mutant(
-        name="pause-over-resumed",
-        breaks="20: an undo resumes what is paused no more",
-        file="core/govern.py",
-        old="                raise NotUndoableError(self.position, PAUSE_OVER)\n",
-        new="                pass\n",
+        name="undo-edits-nothing",
+        breaks="20: an edit that is taken back leaves the priority that it has made",
+        file="core/undoing.py",
+        old="        None if body.priority is None else before.priority,\n",
+        new="        body.priority,\n",
     ),
     Mutant(
         name="due-forgotten-by-undo",

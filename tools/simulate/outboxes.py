@@ -173,7 +173,7 @@ class RelayedOutbox(Outbox):
     def create_tasks(self, orders: list[NewTask]) -> None:
         """See Source.create_tasks."""
         world, chance, name = self._world, self._world.chance, self.queue._node.name  # noqa: SLF001
-        if not world.is_calm and chance.one_in(4):
+        if not world.is_calm and chance.one_in(2):
             world.interlope(name)
         super().create_tasks(orders)
         keys = [order.key for order in orders if order.key is not None]
@@ -184,5 +184,5 @@ class RelayedOutbox(Outbox):
         if chance.one_in(5):
             world.sometimes["death between a row's append and its deletion"] += 1
             raise NodeDiedError
-        if chance.one_in(4):
+        if chance.one_in(2):
             world.interlope(name)

@@ -40,6 +40,9 @@ MOST_TURNS = 4
 ROUSED_ACTS = 3
 # Turns in which all must have drained.
 CALM_TURNS = 20_000
+# And so many more for each that is open then: hundreds may have been retried at a rate, and time
+# passes slowly again after each of them.
+TURNS_A_TASK = 100
 # Once nothing was appended about a task in so many calm turns, all come later to what they do: by
 # twice as much each time, up to this.
 IDLE_TURNS = 16
@@ -157,7 +160,7 @@ class Simulation:
             # Whoever judges must reach the log.
             self.faults.end()
         if not findings and not self.is_drained:
-            text = f"{self.left} had not ended after {CALM_TURNS} calm turns"
+            text = f"{self.left} had not ended after {calm_turns} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
         findings += check_all(self)
         return Played(
@@ -313,7 +316,8 @@ class Simulation:
     def _drain(self) -> int:
         """Goes on until nothing is left that can go on; returns how many turns that took."""
         world, begun = self.world, self.turn
-        while self.turn - begun < CALM_TURNS:
+        most = CALM_TURNS + TURNS_A_TASK * len(open_left(self))
+        while self.turn - begun < most:
             if (self.turn - begun) % DRAIN_LOOKS == 0:
                 self.left = open_left(self)
                 if not self.left and self._lapsed_by_us is None:
@@ -321,7 +325,7 @@ class Simulation:
                     break
             self._go_on_calmly()
         self.drained_seq = world.appended[-1].commit.last if world.appended else 0
-        while not self._have_followed() and self.turn - begun < 2 * CALM_TURNS:
+        while not self._have_followed() and self.turn - begun < most + CALM_TURNS:
             self._go_on_calmly()
         return self.turn - begun
 
