@@ -152,7 +152,7 @@ def _check_trace(trace: Trace, rules: RuleChanges, begin: int, until: Point) -> 
         raise ArgumentError(
             "until",
             until.seq,
-            f"a point by which at least one attempt of the tasks created behind {begin} has ended",
+            f"a point by which at least one attempt of the tasks created after {begin} has ended",
         )
     rules.check_taken(trace.limits_taken)
 
@@ -169,7 +169,7 @@ def _window(log: EventLog, after: Point, until: Point) -> tuple[int, int]:
     """The positions of the two points, in whole commits."""
     begin, end = find_end(log, after).seq, find_end(log, until).seq
     if begin >= end:
-        raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
+        raise ArgumentError("until", until.seq, f"a point some commits after {after.seq}")
     return begin, end
 
 
