@@ -93,11 +93,9 @@ def whatif(
 ) -> WhatIf:
     """Replays the tasks created between two points under another policy, in virtual time.
 
-    ``workers`` are attempts at a time, all the time; None takes those there were: of each node as
-    many as it had busy at the most, from its first lease to the end of its last. Attempts begin
-    when one of the node's slots is free: ``workers_then``, else what it said when it joined. Where
-    neither is known, they begin when they are leased: see ``is_ahead``.
-
+    ``workers`` are attempts at a time; None takes those there were: of each node as many as it had
+    busy at the most. Attempts begin when one of the node's slots is free (``workers_then``, else
+    what it said when it joined), or where these are not known, when leased: see ``is_ahead``.
     What is not given stays as each task has it. The first of the ``priorities`` that matches a
     task's tags counts. ``limits`` and ``turns`` (None: no turns) hold all the time. ``crons`` are
     other expressions for schedules; None: no due. ``fail_rate``, 0 to 1, is the share of unrecorded
