@@ -47,7 +47,7 @@ def bisect(log: EventLog, expression: Expression, *, good: Point, bad: Point) ->
     not have; LogCorruptError where a seal, an order or a move is wrong.
     """
     if (bad.seq, bad.at) < (good.seq, good.at):
-        raise ArgumentError("bad", bad.seq, f"a point behind the good one, position {good.seq}")
+        raise ArgumentError("bad", bad.seq, f"a point after the good one, position {good.seq}")
     view = View(log, projection_at(log, good), keys=expression.keys)
     expression.begin(view)
     if expression.holds(view):

@@ -52,7 +52,7 @@ def diff_points(log: EventLog, before: Point, after: Point) -> LogDifference:
     order or a move is wrong.
     """
     if (after.seq, after.at) < (before.seq, before.at):
-        raise ArgumentError("B", after.seq, f"a point behind A, position {before.seq}")
+        raise ArgumentError("B", after.seq, f"a point after A, position {before.seq}")
     old = projection_at(log, before)
     new = restore(take(old))
     catch_up(new, log, until=after.seq)

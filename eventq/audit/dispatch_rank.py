@@ -125,7 +125,7 @@ def numbers_ahead(
 def overtaken_words(found: list[Rival], count: int) -> str:
     """Who went past a task that waits, and why the first of them could."""
     first = found[0]
-    words = f"{counted(count, 'task')} overtook it since it is ready"
+    words = f"{counted(count, 'task')} overtook it since it became ready"
     why = {
         "priority": f"higher priority, {first.task.priority}",
         "turn": "its share's turn",

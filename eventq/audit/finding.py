@@ -80,7 +80,7 @@ def find_reach(
     if _is_position(start):
         after = find_point(log, start, now=now, argument="from").seq
         if after > until.seq:
-            raise ArgumentError("to", end, f"a point behind {after}, where the period begins")
+            raise ArgumentError("to", end, f"a point after {after}, where the period begins")
         return Reach(after, until.seq, until.at)
     since = _instant_of(log, start, "from", now)
     if since > until.at:
@@ -224,7 +224,7 @@ def _within(selector: Selector, reach: Reach) -> Selector:
     """The selector, narrowed to what changed in the reach."""
     since = max((at for at in (selector.since, reach.since) if at is not None), default=None)
     if since is not None and since > reach.at:
-        expected = f"an instant that is not behind {show_instant(reach.at)}, the period's end"
+        expected = f"an instant that is not after {show_instant(reach.at)}, the period's end"
         raise ArgumentError("since", show_instant(since), expected)
     for later, earlier in (
         (selector.until, since),
@@ -232,7 +232,7 @@ def _within(selector: Selector, reach: Reach) -> Selector:
         (selector.ended_before, selector.ended_after),
     ):
         if later is not None and earlier is not None and later <= earlier:
-            expected = f"an instant behind {show_instant(earlier)}, where the period begins"
+            expected = f"an instant after {show_instant(earlier)}, where the period begins"
             raise ArgumentError("until", show_instant(later), expected)
     return replace(selector, since=since)
 

@@ -145,7 +145,7 @@ def _created(context: EventContext, body: Created) -> str:
     if body.schedule is not None and body.due is not None:
         parts.insert(0, f"made by schedule {body.schedule} for {show_instant(body.due)}")
     if task.name is not None:
-        parts.append(f"for who handles {task.name}")
+        parts.append(f"for nodes that handle {task.name}")
     most = task.policy.max_retries
     if most is None:
         parts.append("retried without limit")
@@ -359,7 +359,7 @@ def _updated(context: EventContext, body: Updated) -> str:
         names = sorted(n for n in {*old, *new} if n not in old or n not in new or old[n] != new[n])
         parts.append(f"tags changed: {' '.join(names) or 'only in their order'}")
     if body.waives:
-        parts.append("what has failed before it is not minded any more")
+        parts.append("failures of what came before it no longer hold it back")
     if body.undoes is not None:
         parts.insert(0, f"event {body.undoes} undone")
     return ", ".join(parts) + _asked(body)
@@ -391,7 +391,7 @@ def _refused(context: EventContext, body: Refused) -> str:
     late = f"late outcome of an attempt that had lost its lease: {body.outcome} on {body.worker}"
     ending = context.endings.get(body.fence)
     if ending is None:
-        return f"{late}; the log has no end of such a lease ({body.fence}) of this task"
+        return f"{late}; the log does not tell how that lease ({body.fence}) of this task ended"
     ran = took(context.event.decided_at - ending.leased_at)
     before = took(context.event.decided_at - ending.at)
     lost = f"its lease {body.fence} was lost at {ending.seq} ({ending.word}), {before} before"

@@ -166,7 +166,7 @@ def _unblocked(log: EventLog, step: Step, task: Task, point: Point) -> Step:
 def _ended_waiting(steps: list[Step], task: Task, point: Point) -> Why:
     """It came to its end while it waited for others."""
     end = steps[-1]
-    verdict = f"it is {task.state} since {show_instant(end.event.decided_at)}, by {_event(end)}"
+    verdict = f"it has been {task.state} since {_ending(end)}"
     return Why(point.seq, point.at, task, verdict, ["it came after others, and was never leased"])
 
 
@@ -232,7 +232,7 @@ def _ready(log: EventLog, steps: list[Step], task: Task, point: Point, limit: in
 def _given_up(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:
     """It came to its end while it waited, and no lease was granted to it in that time."""
     end, ready_at = steps[-1], steps[-2].ready_at
-    verdict = f"it is {task.state} since {show_instant(end.event.decided_at)}, by {_event(end)}"
+    verdict = f"it has been {task.state} since {_ending(end)}"
     if ready_at > end.event.decided_at:
         due = f"it was still scheduled, for {show_instant(ready_at)}"
         notes = [due, _cause(steps[:-1])]
@@ -269,10 +269,10 @@ def _dispatched(log: EventLog, steps: list[Step], task: Task, point: Point, limi
         notes.append(f"out of order: {ahead_words(rank, past=True)}")
     if task.state in FINAL:
         end = steps[_last(steps, Completed, Expired, Cancelled) or 0]
-        verdict = f"it is {task.state} since {show_instant(end.event.decided_at)}, by {_event(end)}"
+        verdict = f"it has been {task.state} since {_ending(end)}"
     elif task.state is TaskState.LEASED:
         held = brief_duration(point.at - at)
-        verdict = f"it is leased to {body.worker} since {show_instant(at)}, {held} ago"
+        verdict = f"it has been leased to {body.worker} since {show_instant(at)}, for {held}"
         notes += [_signs(log, body.worker, grant, point, task.number), *_told(task, point)]
     else:
         verdict = "its attempt has just failed; what follows stands in the same commit, behind"
@@ -307,7 +307,7 @@ def _told(task: Task, point: Point) -> list[str]:
     note = f" {told.note}" if told.note else ""
     ago = brief_duration(point.at - told.at_us)
     return [
-        f"its attempt has done {progress_words(told.done, told.total)}{note}, by its word {ago} ago"
+        f"its attempt has done {progress_words(told.done, told.total)}{note}, as it said {ago} ago"
     ]
 
 
@@ -327,6 +327,10 @@ def _cause(steps: list[Step]) -> str:
 
 def _event(step: Step) -> str:
     return f"{step.event.kind} at {step.event.seq}: {step.reason}"
+
+
+def _ending(step: Step) -> str:
+    return f"{show_instant(step.event.decided_at)}, by {_event(step)}"
 
 
 def _last(steps: list[Step], *kinds: type) -> int | None:

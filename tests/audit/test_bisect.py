@@ -119,7 +119,7 @@ def test_what_time_alone_does_is_told(log: EventLog, clock: ManualClock) -> None
 
 def test_points_in_the_wrong_order(log: EventLog) -> None:
     """The bad point lies behind the good one; the same position is an empty search."""
-    with pytest.raises(ArgumentError, match="a point behind the good one, position 9"):
+    with pytest.raises(ArgumentError, match="a point after the good one, position 9"):
         ask(log, "refused > 0", 9, 8)
 
     assert ask(log, "refused > 0", 9, 9) == NotFound(events=0, by_time=False)

@@ -136,7 +136,7 @@ def test_points_in_the_wrong_order(logs: tuple[EventLog, EventLog]) -> None:
     """A difference has a direction."""
     log, _ = logs
 
-    with pytest.raises(ArgumentError, match="a point behind A, position 5"):
+    with pytest.raises(ArgumentError, match="a point after A, position 5"):
         diff_points(log, point(log, 5), point(log, 4))
 
 

@@ -121,7 +121,8 @@ def test_a_history_says_what_a_task_waits_for(doc: Doc) -> None:
     numbers = [one, last, failed, closed, later.number, held.number]
     keys = ["one", *map(str, numbers[1:])]
     told = [
-        story(queue.log, key)[0].reason.split(", for who")[0].split(", retried")[0] for key in keys
+        story(queue.log, key)[0].reason.split(", for nodes")[0].split(", retried")[0]
+        for key in keys
     ]
 
     assert told == [

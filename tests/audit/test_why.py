@@ -140,7 +140,7 @@ class TestDispatched:
         stage.lease(count=3)
 
         answer = ask(stage, 2, 7)
-        assert answer.verdict == "it is leased to h1 since 2023-11-14 22:13:21.000Z, 0s ago"
+        assert answer.verdict == "it has been leased to h1 since 2023-11-14 22:13:21.000Z, for 0s"
         assert answer.grant is not None
         assert [(rival.task.number, rival.field) for rival in answer.grant.rank.behind] == [
             (3, "number"), (4, "scheduled_at"), (5, "priority"),
@@ -191,7 +191,7 @@ class TestDispatched:
 
         answer = ask(stage, 1)
         assert answer.verdict == (
-            "it is completed since 2023-11-14 22:13:22.000Z, "
+            "it has been completed since 2023-11-14 22:13:22.000Z, "
             "by completed at 3: ran 2s on h1, counted from its lease"
         )
         assert answer.notes[-1] == "no other task was ready"
@@ -236,7 +236,7 @@ class TestGivenUp:
 
         answer = ask(stage, 1)
         assert answer.verdict == (
-            "it is expired since 2023-11-14 22:14:20.000Z, "
+            "it has been expired since 2023-11-14 22:14:20.000Z, "
             "by expired at 6: max_age of 1m passed while waiting"
         )
         assert answer.notes == [
@@ -307,8 +307,8 @@ class TestOvertaken:
         assert answer.overtaken_count == 7
         assert [rival.task.number for rival in answer.overtaken] == [3, 4, 5, 6, 7]
         assert {rival.field for rival in answer.overtaken} == {"priority"}
-        words = "7 tasks overtook it since it is ready: 3, 4, 5, 6, 7, ...; 3 by higher priority, 9"
-        assert words in answer.notes
+        words = "overtook it since it became ready: 3, 4, 5, 6, 7, ...; 3 by higher priority, 9"
+        assert f"7 tasks {words}" in answer.notes
 
     def test_nobody_overtook_it(self, stage: Stage) -> None:
         """Who was ahead when it became ready only had its turn."""

@@ -173,7 +173,7 @@ def test_a_history_tells_lapses_snoozes_rules_and_ends_for_good() -> None:
 
     told_by = {step.event.seq: step.reason for step in story(log, "1")}
 
-    assert told_by[1] == "ready at once, for who handles docs.ocr, retried without limit"
+    assert told_by[1] == "ready at once, for nodes that handle docs.ocr, retried without limit"
     assert told_by[4].endswith("at once, since the lease had lapsed: its ttl was the wait")
     assert told_by[7] == "2nd retry: 1 x 10s after the 2nd lapse in a row"
     assert told_by[9] == (

@@ -46,7 +46,7 @@ def test_why_at_a_moment_when_a_pause_held_it(queue: Queue) -> None:
     assert answer.verdict.startswith("lane mail is paused by ada since ")
     assert answer.verdict.endswith(": down")
     assert any(note.startswith("the pause ends at ") for note in answer.notes)
-    assert asked(queue, "a").verdict.startswith("it is completed")
+    assert asked(queue, "a").verdict.startswith("it has been completed")
 
 
 def test_why_at_a_moment_when_another_share_had_its_turn(queue: Queue) -> None:

@@ -29,7 +29,7 @@ def test_why_goes_down_to_the_task_that_runs(queue: Queue) -> None:
     assert asked(queue, "third", running).verdict == verdict
     assert asked(queue, "third", running).notes == ["task second is waiting"]
     assert asked(queue, "third", made).verdict == f"{chain}, which is ready"
-    assert asked(queue, "third").verdict.startswith("it is completed since ")
+    assert asked(queue, "third").verdict.startswith("it has been completed since ")
 
 
 def test_why_tells_what_has_failed(queue: Queue) -> None:

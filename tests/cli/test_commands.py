@@ -384,17 +384,6 @@ def test_retry_reopens(cli: Cli) -> None:
     assert cli.rows("history", "1")[-1]["body"]["by"].startswith(getpass.getuser())
 
 
-def test_a_retry_of_what_is_ready_says_that_nothing_was_done(cli: Cli) -> None:
-    """So that nobody looks for the reason in its history."""
-    cli.ok("new")
-    done = cli("retry", "1", "--reason", "the shop is back")
-
-    assert (done.exit_code, done.stdout) == (0, "1 is ready, priority 0\n")
-    assert "nothing was done, and no reason is kept" in done.stderr
-    cli.ok("cancel", "1")
-    assert cli("retry", "1").stderr == ""
-
-
 def test_update_changes_what_is_named_only(cli: Cli) -> None:
     """Other tags and the priority stay; --clear-tags drops what was there."""
     cli.ok("new", "a=1", "b=2", "--priority", "3")

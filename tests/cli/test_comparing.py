@@ -110,7 +110,7 @@ def test_replay_on_a_terminal(filled: Cli) -> None:
         (("replay", "--to", "soon"), "--to: expected a position like"),
         (("diff", "1"), "Missing argument 'B'"),
         (("diff", "1", "99"), "B: expected a position up to"),
-        (("diff", "5", "2"), "B: expected a point behind A, position 5"),
+        (("diff", "5", "2"), "B: expected a point after A, position 5"),
         (("diff", "-99", "2"), "A: expected a position up to"),
         (("diff", "-9000d", "end"), "A: expected an instant from"),
         (("diff", "-x", "end"), "No such option '-x'"),
@@ -248,7 +248,7 @@ def test_bisect_finds_nothing(filled: Cli) -> None:
     events = filled.row("stats")["seq"]
 
     assert filled.one_error("bisect", "--expr", "refused > 0", code=1) == (
-        f"eventq: it holds after none of {events} events"
+        f"eventq: the condition holds after none of {events} events"
     )
     by_time = 'task("late").state == "ready"'
     assert "time alone" in filled.one_error("bisect", "--expr", by_time, "--good", "-1", code=1)

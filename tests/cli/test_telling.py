@@ -43,7 +43,7 @@ def test_a_running_task_shows_what_it_has_told(cli: Cli, queue: Queue) -> None:
 
     assert "progress\t1 of 3 (33 %) pages, at " in shown
     assert 'saved\t{"page":2}\n' in shown
-    assert "its attempt has done 1 of 3 (33 %) pages, by its word " in cli.ok("why", "1")
+    assert "its attempt has done 1 of 3 (33 %) pages, as it said " in cli.ok("why", "1")
     assert {**row["progress"], "at": "then"} == {
         "done": 1, "total": 3, "note": "pages", "at": "then",
     }  # fmt: skip

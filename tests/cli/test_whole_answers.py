@@ -88,3 +88,14 @@ def test_a_bare_date_is_the_persons_and_is_told_in_utc(
     assert busy.row("show", new.stdout.strip())["scheduled_at"] == "2030-01-30T23:00:00.000000Z"
     assert past.exit_code == 2
     assert "--at: 2000-01-01 here is 1999-12-31 23:00:00.000Z" in past.stderr
+
+
+def test_a_retry_of_what_is_ready_says_that_nothing_was_done(cli: Cli) -> None:
+    """So that nobody looks for the reason in its history."""
+    cli.ok("new")
+    done = cli("retry", "1", "--reason", "the shop is back")
+
+    assert (done.exit_code, done.stdout) == (0, "1 is ready, priority 0\n")
+    assert "nothing was done, and no reason is kept" in done.stderr
+    cli.ok("cancel", "1")
+    assert cli("retry", "1").stderr == ""

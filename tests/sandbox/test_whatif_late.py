@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +93,20 @@ def test_what_is_called_off_at_once_runs_nowhere() -> None:
 
     assert found.as_it_was == found.recorded
     assert (found.what_if.attempts, found.what_if.cancelled) == (12, 1)
+
+
+def test_no_wait_is_from_before_a_task_was_made() -> None:
+    """Whatever instant it was made for; nor was a node missing then."""
+    clock = ManualClock()
+    with Queue(new_memory_url(), clock=clock, workers=1) as queue:
+        queue.new({"n": 1}, scheduled_at=datetime(2001, 1, 1, tzinfo=UTC))
+        clock.advance(0.05)
+        queue.run(lambda _ctx, _task: clock.advance(1), until="idle")
+        found = supposed(read_only(queue.url))
+
+    assert found.as_it_was == found.recorded
+    assert found.recorded.waits.max_us == SECOND // 20
+    assert found.absent_us == 0
 
 
 def test_a_task_that_is_put_off_holds_its_worker_and_comes_again() -> None:

@@ -178,7 +178,7 @@ def keep(*, place: Place, every: str, once: bool, **options: Any) -> None:  # no
         if once:
             made = keeper.keep()
             if keeper.waiting:
-                note("not all was kept and stamped: run it again once that can be")
+                note("some anchors were not kept, or not stamped: run it again")
             elif made is None and not keeper.problems:
                 note("the log has not grown since the last anchor")
         else:

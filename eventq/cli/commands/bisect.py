@@ -49,7 +49,7 @@ def bisect_command(*, place: Place, text: str, good: str, bad: str) -> None:
         found = bisect(log, condition, good=begin, bad=end)
     if isinstance(found, NotFound):
         but = ", but at --bad: time alone made it hold" if found.by_time else ""
-        note(f"it holds after none of {found.events} events{but}")
+        note(f"the condition holds after none of {found.events} events{but}")
         end_with_finding()
     if place.as_json:
         say_json(found)

@@ -70,4 +70,5 @@ def _say(found: Report) -> None:
     for title, rows, how in sections(found):
         say_section(title, rows, how)
     if found.by_hand_count > len(found.by_hand):
-        note(f"{found.by_hand_count} things were done by hand; these are the first")
+        shown = f"these are the first {len(found.by_hand)}"
+        note(f"{found.by_hand_count:,} things were done by hand; {shown}")

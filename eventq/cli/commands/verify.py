@@ -31,7 +31,7 @@ from eventq.verify.verifier import MOST_FINDINGS, Finding, Verdict, verify
 ANCHORS_ENV = "EVENTQ_ANCHORS"
 # An anchor's problem that is not about a position of the log.
 UNPROVEN = "signature"
-TRUSTED = "what comes behind is verified, trusting the snapshot there; --archive verifies all"
+TRUSTED = "what comes after is verified, trusting the snapshot there; --archive verifies all"
 NO_ANCHOR = "without an anchor, a complete rewrite or a cut tail would not be seen"
 NONE_PROVES = "no anchor proves anything here, so a complete rewrite would not be seen"
 REMEDY = "`eventq anchor keep --to-file FILE`, kept elsewhere, ends that"

@@ -135,7 +135,8 @@ def whatif(
         skipped = f", where {each.skipped} are skipped" if each.skipped else ""
         note(f"schedule {visible(each.schedule)}: {counts}{skipped}")
     if found.left_out:
-        note(f"left out: {found.left_out} tasks that were open before {found.after + 1}")
+        left_out = counted(found.left_out, "task")
+        note(f"left out: {left_out} that had been open already at position {found.after}")
     if found.is_ahead:
         note(
             "a node leased such short tasks ahead, and has not said how many workers it had: give "

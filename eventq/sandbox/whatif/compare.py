@@ -99,11 +99,9 @@ def whatif(
 ) -> WhatIf:
     """Replays the tasks created between two points under another policy, in virtual time.
 
-    ``workers`` are attempts at a time, all the time; None takes those there were: of each node as
-    many as it had busy at the most, from its first lease to the end of its last. Attempts begin
-    when one of the node's slots is free: ``workers_then``, else what it said when it joined. Where
-    neither is known, they begin when they are leased: see ``is_ahead``.
-
+    ``workers`` are attempts at a time; None takes those there were: of each node as many as it had
+    busy at the most. Attempts begin when one of the node's slots is free (``workers_then``, else
+    what it said when it joined), or where these are not known, when leased: see ``is_ahead``.
     What is not given stays as each task has it. The first of the ``priorities`` that matches a
     task's tags counts. ``limits`` and ``turns`` (None: no turns) hold all the time. ``crons`` are
     other expressions for schedules; None: no due. ``fail_rate``, 0 to 1, is the share of unrecorded
@@ -158,7 +156,7 @@ def _check_trace(trace: Trace, rules: RuleChanges, begin: int, until: Point) -> 
         raise ArgumentError(
             "until",
             until.seq,
-            f"a point by which at least one attempt of the tasks created behind {begin} has ended",
+            f"a point by which at least one attempt of the tasks created after {begin} has ended",
         )
     rules.check_taken(trace.limits_taken)
 
@@ -175,7 +173,7 @@ def _window(log: EventLog, after: Point, until: Point) -> tuple[int, int]:
     """The positions of the two points, in whole commits."""
     begin, end = find_end(log, after).seq, find_end(log, until).seq
     if begin >= end:
-        raise ArgumentError("until", until.seq, f"a point some commits behind {after.seq}")
+        raise ArgumentError("until", until.seq, f"a point some commits after {after.seq}")
     return begin, end
 
 

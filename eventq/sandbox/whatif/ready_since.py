@@ -27,9 +27,14 @@ class ReadySince:
 
     def of(self, task: Task) -> int:
         """The instant from which it might have begun, for a task that is being leased."""
-        at = task.scheduled_at_us
+        at = scheduled_since(task)
         for each in task.after:
             at = max(at, self._ended_at.get(each.task, at))
         if task.flow is not None and task.role != "member":
             at = max(at, self._flow_ended_at.get(task.flow, at))
         return at
+
+
+def scheduled_since(task: Task) -> int:
+    """The instant for which it is scheduled, which is none from before it was made."""
+    return max(task.scheduled_at_us, task.created_at_us)

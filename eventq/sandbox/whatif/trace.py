@@ -30,7 +30,7 @@ from eventq.sandbox.whatif.arrivals import GOVERNING, Progress, kinds_of
 from eventq.sandbox.whatif.dues import ScheduleRecords
 from eventq.sandbox.whatif.metrics import Metrics
 from eventq.sandbox.whatif.node_activity import Nodes
-from eventq.sandbox.whatif.ready_since import ReadySince
+from eventq.sandbox.whatif.ready_since import ReadySince, scheduled_since
 from eventq.snapshot import projection_at
 
 # How an attempt ended.
@@ -273,7 +273,7 @@ class Trace:
             ready = (
                 task for task in projection.ready(at) if governing.held_by(task, before) is None
             )
-            ready_at = min((task.scheduled_at_us for task in ready), default=at)
+            ready_at = min(map(scheduled_since, ready), default=at)
             begun_at = max(ready_at, self._idle_since, self._ruled_at)
         if at - begun_at >= at_least_us:
             self.absences.append((begun_at, at))
