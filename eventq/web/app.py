@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -244,8 +243,8 @@ class Services:
             words = "These numbers are of all lanes, of which you may see some."
             return console.problem(request, person, Problem(403, words))
         veil = console.veil(person)
-        # Beside the threads of pages: the first one takes long.
-        found = await run_sync(lambda: console.scraping.text(veil), limiter=console.waiting)
+        # The first one takes long.
+        found = await console.in_slow_thread(lambda: console.scraping.text(veil))
         return console.problem(request, person, found) if isinstance(found, Problem) else found
 
     async def static(self, request: Request, person: Person | None) -> Response:

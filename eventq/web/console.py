@@ -105,6 +105,10 @@ class Console:
         """Calls what reads the log, beside the event loop."""
         return await run_sync(call, limiter=self.limiter)
 
+    async def in_slow_thread(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what it returns
+        """Calls what may take long: quick pages of the present need not wait for it."""
+        return await run_sync(call, limiter=self.waiting)
+
     def note_ends(self, head: int | None = None) -> None:
         """Sees where the log begins and, unless that is known, ends: for the slider of pages."""
         self._begin = self.log.start().seq

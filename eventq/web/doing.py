@@ -29,7 +29,7 @@ async def act(console: Console, each: Act, request: Request) -> Response:
         if refusal is not None:
             return console.problem(request, person, refusal)
         run = partial(_run, console, each, person, path_words(request), form)
-        done = await console.in_thread(run)
+        done = await console.in_slow_thread(run)
     except Exception as error:  # noqa: BLE001 - told in words
         return console.problem(request, person, await _problem(console, person, error))
     told = console.told.put(done.words, person, done.undo)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from anyio.to_thread import run_sync
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -47,7 +46,10 @@ class Looking:
     async def answer(self, when: When) -> Response:
         """The page, or how far it has come."""
         if isinstance(when, Live) and not self._page.folds:
-            return self._shown(when, await self._console.in_thread(self._live_model))
+            console = self._console
+            # A page that asks the catalog waits for whoever asks it already.
+            call = console.in_thread if self._page.keeps else console.in_slow_thread
+            return self._shown(when, await call(self._live_model))
         job = await self._asked(when)
         if job is None:
             return Response(None, GONE)
@@ -81,7 +83,7 @@ class Looking:
         )
         for _ in range(LOOKS):
             waiting = partial(wait, [job.future], PATIENT_S / LOOKS)
-            done = await run_sync(waiting, limiter=console.waiting)
+            done = await console.in_slow_thread(waiting)
             if done.done:
                 if isinstance(when, Live):
                     console.past.taken(key)

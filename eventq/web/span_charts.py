@@ -21,6 +21,10 @@ WIDTH, HEIGHT = 420, 140
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 20
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 GAP = 0.15
+# What a single value is drawn as is so wide.
+DASH = 5
+# An axis of lengths of time is at least so high: less is no length that anybody looks for.
+LEAST_US = 1_000.0
 
 
 class Series(Struct, frozen=True):
@@ -62,14 +66,14 @@ def times_chart(span: SpanModel) -> Markup:
         Series("ran, half of them", "ran", [each.ran.median for each in spans]),
         Series("ran, 95 %", "ran-far", [each.ran.p95 for each in spans]),
     ]
-    return _lines([each.at for each in spans], "Waited and ran", series)
+    return lines([each.at for each in spans], "Waited and ran", series)
 
 
 def oldest_chart(span: SpanModel) -> Markup:
     """For how long the oldest ready task had been ready."""
     values: list[float | None] = [row.ready_us or 0 for row in span.oldest]
     series = [Series("oldest ready", "wait", values)]
-    return _lines([row.at for row in span.oldest], "Oldest ready task", series)
+    return lines([row.at for row in span.oldest], "Oldest ready task", series)
 
 
 def bar_patterns() -> Markup:
@@ -114,9 +118,9 @@ def _bars(span: SpanModel, title: str, series: Sequence[Series]) -> Markup:
     return _framed(title, times, parts, series, f"{most:,.0f}", is_line=False)
 
 
-def _lines(times: Sequence[datetime], title: str, series: Sequence[Series]) -> Markup:
+def lines(times: Sequence[datetime], title: str, series: Sequence[Series]) -> Markup:
     """Lines of lengths of time; where there is no value, there is no line."""
-    most = max([1.0, *(v for each in series for v in each.values if v is not None)])
+    most = max([LEAST_US, *(v for each in series for v in each.values if v is not None)])
     step = INNER_WIDTH / max(1, len(times) - 1)
     parts = []
     for each in series:
@@ -126,8 +130,12 @@ def _lines(times: Sequence[datetime], title: str, series: Sequence[Series]) -> M
                 pen = "M"
                 continue
             y = TOP + INNER_HEIGHT * (1 - value / most)
-            # A dot where nothing is beside it.
-            path.append(f"{pen}{LEFT + place * step:.1f} {y:.1f}{'h.1' if pen == 'M' else ''}")
+            x = LEFT + place * step
+            if pen == "M" and each.values[place + 1 : place + 2] in ([], [None]):
+                # A dash where nothing is beside it, or it would not be seen.
+                path.append(f"M{x - DASH / 2:.1f} {y:.1f}h{DASH}")
+                continue
+            path.append(f"{pen}{x:.1f} {y:.1f}")
             pen = "L"
         if path:
             parts.append(f'<path class="{each.style}" d="{"".join(path)}"/>')

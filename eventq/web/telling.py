@@ -31,7 +31,7 @@ async def plan_page(console: Console, request: Request, person: Person) -> Respo
     if kept is None:
         words = "This plan is not known any more; nothing was done. Make it again."
         return console.problem(request, person, Problem(404, words))
-    values = await console.in_thread(partial(_plan_values, console, person, kept))
+    values = await console.in_slow_thread(partial(_plan_values, console, person, kept))
     response = console.page(request, person, "plan.html", values)
     if kept.state.runs:
         # The page asks again by itself, also without a script.
@@ -52,7 +52,7 @@ async def export(console: Console, request: Request, person: Person) -> Response
     sight = await console.in_thread(partial(_sight, console, when))
     rows = EXPORTS[what].rows(sight, question, console.veil(person))
     try:
-        lines: Iterator[bytes] = await console.in_thread(partial(export_lines, form, rows))
+        lines: Iterator[bytes] = await console.in_slow_thread(partial(export_lines, form, rows))
     except CatalogLackingError as error:
         words = f"{error} This list needs it: eventq catalog build"
         return console.problem(request, person, Problem(409, words))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import eventq
 from eventq.catalog.catalog import Catalog
 from eventq.eventlog.contract import EventLog
+from eventq.web import span_charts
 from eventq.web.pages import charts
 from tests.web.desk import SECRET, Desk, MakeDesk, fill
 from tools.generate.bulk import make_bulk
@@ -115,3 +117,16 @@ def test_messages_of_failures_are_values(make_desk: MakeDesk, queue: eventq.Queu
     assert SECRET not in careful.get("/charts")
     assert "ConnectionError" in careful.get("/charts")
     assert Path(f"{queue.log.url.removeprefix('sqlite:///')}.catalog").exists()
+
+
+def test_a_value_that_stands_alone_is_seen() -> None:
+    """As a short dash, where a line would have no length; and no axis is of microseconds."""
+    times = [datetime(2030, 1, 1, 12, minute, tzinfo=UTC) for minute in range(5)]
+    values: list[float | None] = [None, 2_000_000.0, None, 500_000.0, 1_000_000.0]
+    chart = span_charts.lines(times, "Waited", [span_charts.Series("waited", "wait", values)])
+    flat = span_charts.lines(times, "Oldest", [span_charts.Series("oldest", "wait", [0.0] * 5)])
+
+    [path] = re.findall(r'<path class="wait" d="(M\d[^"]*L[^"]*)"', chart)
+    assert re.fullmatch(r"M[\d.]+ 8\.0h5M[\d.]+ [\d.]+L[\d.]+ [\d.]+", path)
+    assert ">2s<" in chart
+    assert ">1ms<" in flat

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import threading
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from eventq.web.kept_catalog import CatalogLackingError, KeptCatalog, SlowQuesti
 from tests.catalog.counts import naive_failures
 from tests.catalog.records import naive_records
 from tests.web.desk import SECRET, Desk, MakeDesk
+
+PATIENT_S = 20.0
 
 
 def build(queue: eventq.Queue) -> None:
@@ -316,3 +319,21 @@ def _at(desk: Desk, seq: int) -> int:
     """The instant that a position is looked at from."""
     found: int = desk.app.state.console.point_of(str(seq)).at
     return found
+
+
+def test_pages_that_wait_for_the_catalog_hold_up_no_other(known: Desk) -> None:
+    """However many of them there are, the page Now is there at once."""
+    catalog = known.app.state.console.catalog
+    shown: list[str] = []
+    with catalog._lock:  # as if a question took long
+        slow = [threading.Thread(target=known.get, args=("/tasks",)) for _ in range(6)]
+        for each in slow:
+            each.start()
+        quick = threading.Thread(target=lambda: shown.append(known.get("/")))
+        quick.start()
+        quick.join(PATIENT_S)
+        told = list(shown)
+    for each in [*slow, quick]:
+        each.join(PATIENT_S)
+
+    assert "By name and lane" in told[0]

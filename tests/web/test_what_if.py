@@ -106,3 +106,14 @@ def test_who_has_gone_leaves_no_simulation_behind(busy: Desk) -> None:
 
     with pytest.raises(AbandonedError):
         job.future.result(PATIENT_S)
+
+
+def test_a_log_that_is_younger_than_the_stretch_is_taken_whole(busy: Desk) -> None:
+    """As the form has it when it is opened."""
+    begins = busy.queue.log.start().seq
+    whole = busy.json("/what-if?workers=2&since=-1000d")
+    asked = busy.json(f"/what-if?workers=2&since={begins}")
+
+    assert whole["problem"] is None
+    assert (whole["after"], whole["rows"]) == (begins, asked["rows"])
+    assert "since" in busy.json("/what-if?workers=2&since=-1x")["problem"].lower()

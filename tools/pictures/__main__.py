@@ -89,14 +89,14 @@ def _look(browser: Browser, server: ConsoleServer, theme: str, folder: Path) -> 
     base = f"http://127.0.0.1:{server.port}"
     page.goto(server.start_url())
     page.wait_for_url(f"{base}/")
-    key, gave_up_at = _failed(server)
+    key, failed_at = _failed(server)
     task = f"/tasks/{quote(key, safe='')}"
     pages = {
         "now": "/",
         "charts": "/charts",
         "tasks": "/tasks",
         "task": task,
-        "past": f"/?at={gave_up_at}",
+        "past": f"/?at={failed_at}",
     }
     for name, path in pages.items():
         page.goto(f"{base}{path}")
@@ -112,9 +112,10 @@ def _look(browser: Browser, server: ConsoleServer, theme: str, folder: Path) -> 
 
 
 def _failed(server: ConsoleServer) -> tuple[str, int]:
-    """The file that never succeeds, and the position at which it was given up."""
+    """The file that never succeeds, and where it failed first: much else went on then."""
     [task] = server.queue.tasks(state="expired", limit=1)
-    return task.key, server.queue.history(task.key)[-1].seq
+    history = server.queue.history(task.key)
+    return task.key, next(event.seq for event in history if event.kind == "failed")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from eventq.catalog.selector import find_instant
 from eventq.core.durations import brief_duration
 from eventq.core.policy import Backoff
 from eventq.core.task import instant
 from eventq.errors import ArgumentError
-from eventq.replay.points import find_point
+from eventq.eventlog.contract import EventLog
+from eventq.replay.points import Point, find_point
 from eventq.sandbox import LimitRule, WhatIf
 from eventq.sandbox import whatif as suppose
 from eventq.sandbox.whatif.metrics import Numbers, Waits
@@ -99,7 +101,7 @@ def what_if_model(sight: Sight, question: WhatIfQuestion, veil: Veil) -> WhatIfM
 def _simulated(sight: Sight, question: WhatIfQuestion) -> WhatIf:
     """Raises ArgumentError for what cannot be supposed, and for a stretch that is too long."""
     until = sight.point
-    after = find_point(sight.log, question.since, now=until.at, argument="since")
+    after = _begin(sight.log, question.since, until)
     if until.seq - after.seq > MOST_EVENTS:
         raise ArgumentError("since", question.since, f"at most {MOST_EVENTS:,} events: {SHORTER}")
     given_up_s = time.monotonic() + MOST_S
@@ -116,6 +118,16 @@ def _simulated(sight: Sight, question: WhatIfQuestion) -> WhatIf:
         "limits": [_limit(question)] if question.limit else [],
     }
     return suppose(sight.log, after=after, until=until, progress=check, **options)
+
+
+def _begin(log: EventLog, word: str, until: Point) -> Point:
+    """Where the stretch begins; with the log, where that is younger than a time ago."""
+    start = log.start().seq
+    if word.strip().startswith("-") and until.seq > start:
+        [first, *_] = log.read(after=start, limit=1)
+        if find_instant(word, "since", until.at) < first.at:
+            return find_point(log, start, now=until.at)
+    return find_point(log, word, now=until.at, argument="since")
 
 
 def _number(word: str, argument: str) -> int | None:
