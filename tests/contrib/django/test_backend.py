@@ -195,7 +195,8 @@ def test_using_takes_options_of_one_task(backend: Backend) -> None:
 def test_a_task_runs_as_it_was_defined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever module holds a copy with other options, and was imported before its own."""
     early = ModuleType("early")
-    vars(early)["hurried"] = tasks.insist.using(max_retries=0, priority=9)
+    insist: Any = tasks.insist
+    vars(early)["hurried"] = insist.using(max_retries=0, priority=9)
     modules = {"early": early, **sys.modules}
     monkeypatch.setattr(running, "sys", SimpleNamespace(modules=modules))
 
