@@ -43,7 +43,10 @@ class QueueCollector(Collector):
 
 
 def metrics_text(queue: Queue) -> bytes:
-    """What `/metrics` answers, in Prometheus's text format."""
+    """What `/metrics` answers, in Prometheus's text format; for one look, since it reads the log.
+
+    Who answers scrapes keeps a `registry_of` the queue, which goes on from what it has read.
+    """
     return generate_latest(registry_of(queue))
 
 

@@ -18,7 +18,9 @@ import eventq
 from eventq.contrib import Outbox
 from eventq.contrib.outbox.alchemy import metadata
 from eventq.verify import verify
+from tests.contrib.killed import connect
 from tests.contrib.postgres import Postgres
+from tests.support import wait_until
 
 
 @pytest.fixture
@@ -168,3 +170,59 @@ def test_a_table_that_the_application_makes_tells_of_commits(postgres: Postgres)
 
     assert found == "eventq_outbox_told"
     engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_table_of_another_version_is_said(
+    queue: eventq.Queue, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """With the command that makes ours, wherever it is met: writing, relaying, looking."""
+    url = f"sqlite:///{tmp_path}/shop.db"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres").new_url()
+    engine = create_engine(url.replace("postgresql", "postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE eventq_outbox (id INTEGER, payload TEXT)"))
+    outbox = Outbox(queue, url, relay=False)
+
+    with connect(url) as on:
+        for act in (lambda: outbox.new({"order": 1}, on=on), outbox.check, outbox.relay):
+            with pytest.raises(
+                eventq.OutboxError, match=r"of this version: .*eventq outbox create"
+            ):
+                act()
+    engine.dispose()
+
+
+def test_a_task_whose_handler_is_gone_waits_and_is_told(
+    queue: eventq.Queue,
+    outbox: Outbox,
+    session: sqlite3.Connection,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its row becomes a task like any other, which no run takes."""
+    key = outbox.new(eventq.TaskSpec(name="gone"), on=session)
+    session.commit()
+    queue.task("there")(lambda: None)
+    report = queue.run(until="idle", signals=False, outboxes=[outbox])
+
+    task = queue.get(key)
+    assert task is not None
+    assert (task.state, task.attempt, report.left) == ("ready", 0, 1)
+    assert "no running node handles gone" in caplog.text
+
+
+def test_a_missing_table_is_told_by_a_relay_that_goes_on(
+    queue: eventq.Queue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It looks again about once a second, and relays once the table is there."""
+    outbox = Outbox(queue, f"sqlite:///{tmp_path}/shop.db", relay=False)
+    with outbox.relaying():
+        wait_until(lambda: "eventq outbox create" in caplog.text, "the warning")
+        outbox.create()
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+            key = outbox.new({"order": 1}, on=connection)
+            connection.commit()
+        wait_until(lambda: queue.get(key) is not None, "the task")
+
+    assert outbox.aside() == []

@@ -163,7 +163,14 @@ def found_tasks() -> Iterator[DjangoTask[..., Any]]:
         for each in list(getattr(module, "__dict__", {}).values()):
             if is_task(each) and each.module_path not in seen:
                 seen.add(each.module_path)
-                yield each
+                yield _as_defined(each)
+
+
+def _as_defined(task: DjangoTask[..., Any]) -> DjangoTask[..., Any]:
+    """The task as its function's module has it, whichever copies by `using` others hold."""
+    module = sys.modules.get(task.func.__module__)
+    own = getattr(module, task.func.__name__, None)
+    return own if is_task(own) and own.module_path == task.module_path else task
 
 
 def _in_thread(call: Callable[..., Any]) -> Callable[..., Any]:

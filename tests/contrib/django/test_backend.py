@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +15,7 @@ from django.test import override_settings
 
 import eventq
 from eventq.contrib import Outbox
-from eventq.contrib.django import Backend
+from eventq.contrib.django import Backend, running
 from eventq.contrib.django.framework import (
     InvalidTaskError,
     TaskResultStatus,
@@ -188,6 +190,19 @@ def test_using_takes_options_of_one_task(backend: Backend) -> None:
         first.using(deadline="soon")
     with pytest.raises(InvalidTaskError, match="isolate=True beside it"):
         first.using(memory="1GiB")
+
+
+def test_a_task_runs_as_it_was_defined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever module holds a copy with other options, and was imported before its own."""
+    early = ModuleType("early")
+    insist: Any = tasks.insist
+    vars(early)["hurried"] = insist.using(max_retries=0, priority=9)
+    modules = {"early": early, **sys.modules}
+    monkeypatch.setattr(running, "sys", SimpleNamespace(modules=modules))
+
+    [found] = [each for each in running.found_tasks() if each.func is tasks.insist.func]
+
+    assert found is tasks.insist
 
 
 def test_an_error_ends_a_task_unless_somebody_says_otherwise(
