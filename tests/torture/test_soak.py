@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from tools.soak import play
 from tools.soak.measuring import MIB, Sample, judge
+from tools.soak.playing import play
 
 STEADY = [Sample(40 * MIB + place % 3 * MIB, 10 + place % 2, 12) for place in range(40)]
 MOST_S = 300.0
