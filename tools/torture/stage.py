@@ -39,7 +39,7 @@ CALLS = "trace=fdatasync,pwrite64"
 STOP_S = 60.0
 SAY_S = 1.0
 STALL_S = 1.5
-TOO_LONG_S = 15.0
+TOO_LONG_S = 30.0
 # Between two harms, at the most.
 GAP_S = 0.8
 # A clock is set to be so far from the right one, in microseconds; now and then it is right again.
