@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
-from tools.soak import play
 from tools.soak.measuring import MIB, Sample, judge
+from tools.soak.playing import play
 
 STEADY = [Sample(40 * MIB + place % 3 * MIB, 10 + place % 2, 12) for place in range(40)]
 MOST_S = 300.0
+measured = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 
 
+@measured
 @pytest.mark.slow
 @pytest.mark.timeout(MOST_S)
 def test_nothing_grows_while_tasks_come_and_go() -> None:
@@ -25,6 +29,7 @@ def test_nothing_grows_while_tasks_come_and_go() -> None:
     assert outcomes["tasks"] == sum(outcomes[k] for k in ("completed", "given up", "cancelled"))
 
 
+@measured
 @pytest.mark.slow
 @pytest.mark.timeout(MOST_S)
 def test_what_a_process_keeps_is_seen() -> None:

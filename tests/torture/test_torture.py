@@ -11,7 +11,7 @@ import pytest
 
 from tools.mutants.faults import MUTANTS
 from tools.mutants.mutant import plant
-from tools.torture import play
+from tools.torture.playing import play
 
 # A round on a disk that is full or broken; one on a kind disk.
 BROKEN, KIND = 2, 0

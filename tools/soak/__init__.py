@@ -3,7 +3,3 @@
 Tasks fail, are cancelled and archived, one process after the other is replaced, and somebody reads
 the file and does not go away. eventq is only called.
 """
-
-from tools.soak.playing import TASKS_A_ROUND, play
-
-__all__ = ["TASKS_A_ROUND", "play"]

@@ -18,7 +18,7 @@ import sys
 from functools import partial
 
 from tools.rounds import Rounds, add_arguments, run_asked
-from tools.soak import TASKS_A_ROUND, play
+from tools.soak.playing import TASKS_A_ROUND, play
 
 ROUNDS = 8
 

@@ -4,7 +4,3 @@ They are killed, stopped and told to end; their disk is full or broken, their cl
 descriptors are used up, files beside the log vanish. In the end all must be done, and the history
 checker judges the log and what they have written down. eventq is only called.
 """
-
-from tools.torture.playing import KILLS_A_ROUND, play
-
-__all__ = ["KILLS_A_ROUND", "play"]

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from tools.rounds import Rounds, add_arguments, run_asked
-from tools.torture import KILLS_A_ROUND, play
+from tools.torture.playing import KILLS_A_ROUND, play
 
 ROUNDS = 20
 

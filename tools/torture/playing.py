@@ -25,7 +25,7 @@ KILLS_A_ROUND = 50
 # How often a process may stand still where all others wait for it.
 TRIALS = 4
 # What has not come by then never will.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 # Where nothing happens for so long, nothing will.
 QUIET_S = 40.0
 FOLDERS = ("begun", "calls", "workers", "broken", "errors")
@@ -87,7 +87,7 @@ def _overtake(stage: Stage, queue: eventq.Queue, callers: Callers, workers: Path
         # Tasks that ask for nothing while they are at work.
         numbers = [-3 * (4 * trial + number) for number in range(1, 5)]
         made = [callers.make({"what": "slow", "number": each}, priority=9) for each in numbers]
-        pid = runs(workers, made)
+        pid = runs(workers, made, PATIENCE_S)
         keys = [task.key for task in made if task is not None]
         done_s = time.monotonic() + SLOW_S
         if stage.stand_still(pid, lambda: time.monotonic() > done_s and _is_taken(queue, keys)):  # noqa: B023

@@ -6,6 +6,7 @@ descriptors it is held (`TORTURE_FILES`), which it then uses up now and then.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -216,6 +217,8 @@ def main() -> None:
     name, url, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     # Whoever is told to end before a run, or a role, minds it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Whoever does not end says where it stands.
+    faulthandler.register(signal.SIGUSR1)
     (folder / "begun" / str(os.getpid())).touch()
     role = Role(url, folder)
     if files := os.environ.get(FILES):

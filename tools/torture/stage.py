@@ -37,8 +37,9 @@ INJECTED = (
 CALLS = "trace=fdatasync,pwrite64"
 # A process that is told to end has ended by then, on a busy machine; its grace is 10 seconds.
 STOP_S = 60.0
+SAY_S = 1.0
 STALL_S = 1.5
-TOO_LONG_S = 15.0
+TOO_LONG_S = 30.0
 # Between two harms, at the most.
 GAP_S = 0.8
 # A clock is set to be so far from the right one, in microseconds; now and then it is right again.
@@ -127,9 +128,11 @@ class Stage:
     def end(self, *roles: str) -> None:
         """Tells all of these roles to end, or all."""
         ending = [each for each in self._actors if not roles or each.role in roles]
+        for actor in self._actors:
+            # One that stands still may hold up all others.
+            actor.process.send_signal(signal.SIGCONT)
+            actor.goes_on_s = None
         for actor in ending:
-            if actor.goes_on_s is not None:
-                actor.process.send_signal(signal.SIGCONT)
             actor.process.terminate()
         for actor in ending:
             self._await_end(actor)
@@ -213,7 +216,11 @@ class Stage:
         try:
             code = actor.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self.broken.append(f"a {actor.role} did not end when it was told to")
+            self.broken.append(
+                f"a {actor.role} did not end when it was told to: {actor.errors.name}"
+            )
+            actor.process.send_signal(signal.SIGUSR1)
+            time.sleep(SAY_S)
             actor.process.kill()
             code = actor.process.wait()
         self._note_end(actor, code)

@@ -101,8 +101,8 @@ def go_on(callers: Callers, processes: Processes, workers: Path, seconds: float)
     stops.join()
 
 
-def runs(workers: Path, tasks: list[eventq.Task | None]) -> int:
-    """The process that has begun one of these tasks first."""
+def runs(workers: Path, tasks: list[eventq.Task | None], most_s: float = STOP_S) -> int:
+    """The process that has begun one of these tasks first. Raises StuckError."""
     numbers = {task.number for task in tasks if task is not None}
 
     def found() -> int | None:
@@ -111,7 +111,7 @@ def runs(workers: Path, tasks: list[eventq.Task | None]) -> int:
                 return pid_of(line["node"])
         return None
 
-    pid = wait_for(found, STOP_S)
+    pid = wait_for(found, most_s)
     if pid is None:
         raise StuckError(f"none of {numbers} has begun")
     return pid
