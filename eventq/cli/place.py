@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,14 +15,22 @@ from msgspec import Struct
 
 from eventq import Handlers, Queue, Task, TaskNotFoundError
 from eventq.archive import open_archived
-from eventq.cli.ending import EXIT_MISUSED, refuse
+from eventq.cli.ending import EXIT_MISUSED, misuse, refuse
 from eventq.cli.output import note, plain_pairs, say_record
 from eventq.cli.text import time_text
 from eventq.eventlog import EventLog, open_log
 from eventq.host.clock import SystemClock
+from eventq.host.paths import check_path_text
 from eventq.queue import DEFAULT_URL
 from eventq.replay.instants import is_local, read_instant
 from eventq.replay.points import Point, find_point
+
+# A login with a password, or an option that holds one.
+PASSWORD = re.compile(r"//[^/]*:[^/]*@|[?&][^=&]*password=.", re.IGNORECASE)
+SEEN = (
+    "warning: every user of this machine can see the password in --url in the list of processes; "
+    "give the URL by --url-file or EVENTQ_URL"
+)
 
 
 class Place(Struct, frozen=True):
@@ -55,7 +65,7 @@ class Place(Struct, frozen=True):
 
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command --url, --namespace, --archive and --json as one argument, ``place``.
+    """Gives a command --url or --url-file, --namespace, --archive and --json as one ``place``.
 
     They may also be given before the command's name; those after it win.
     """
@@ -75,12 +85,13 @@ def placed_by(
         def with_place(
             *,
             url: str | None,
+            url_file: str | None,
             namespace: str | None,
             archive: str | None,
             as_json: bool,
             **arguments: Any,  # noqa: ANN401 - those of the command
         ) -> None:
-            words = {"url": url, "namespace": namespace, "archive": archive}
+            words = {"url": _given_url(url, url_file), "namespace": namespace, "archive": archive}
             given = {name: word for name, word in words.items() if word is not None}
             context = click.get_current_context()
             # A group's commands inherit what was given to the group.
@@ -95,6 +106,9 @@ def placed_by(
                 "--archive", metavar="DIR", help="Folder of its archive; else EVENTQ_ARCHIVE."
             ),
             click.option("--namespace", metavar="NAME", help=namespace_help),
+            click.option(
+                "--url-file", metavar="FILE", help="A file that holds the URL, with its password."
+            ),
             click.option("--url", metavar="URL", help=url_help),
         ):
             with_place = option(with_place)
@@ -188,6 +202,23 @@ def note_if_empty(log: EventLog) -> None:
 
 def _there(log: EventLog) -> str:
     return f"there: {', '.join(log.namespaces()) or 'none'}"
+
+
+def _given_url(url: str | None, file: str | None) -> str | None:
+    """The URL that a command was given, itself or in a file; warns of a password that others see.
+
+    Raises OSError for a file that cannot be read.
+    """
+    if file is None:
+        if url is not None and PASSWORD.search(url):
+            note(SEEN)
+        return url
+    if url is not None:
+        misuse("--url and --url-file: take one of them")
+    try:
+        return Path(check_path_text(file, "url-file", "a file")).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        misuse("--url-file: expected a file that holds a URL, as UTF-8")
 
 
 def _surroundings() -> dict[str, str | None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Any, TypeGuard
 
+from django.apps import apps
 from django.conf import settings
 from django.utils import timezone
 
@@ -45,7 +47,11 @@ def is_task(found: object) -> TypeGuard[DjangoTask[..., Any]]:
 
 
 def find_task(path: str) -> DjangoTask[..., Any] | None:
-    """The task whose function has this path, importing its module; None where there is none."""
+    """The task whose function has this path; None where there is none.
+
+    Its module is imported if it is of an installed application: the path comes from a log, which
+    shall not choose among all that there is.
+    """
     parts = path.split(".")
     for count in range(len(parts) - 1, 0, -1):
         module = _imported(".".join(parts[:count]))
@@ -161,6 +167,9 @@ def _shown(at: datetime | None) -> datetime | None:
 
 
 def _imported(name: str) -> Any:  # noqa: ANN401 - a module, or None
+    is_own = any(f"{name}.".startswith(f"{app.name}.") for app in apps.get_app_configs())
+    if not is_own:
+        return sys.modules.get(name)
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

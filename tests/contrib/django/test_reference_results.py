@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from django.utils import timezone
@@ -169,3 +170,14 @@ def test_a_task_that_is_no_task_of_django_is_none(backend: Backend) -> None:
 
     with pytest.raises(TaskResultDoesNotExist):
         backend.get_result(other.key)
+
+
+def test_a_log_chooses_no_module_to_import(backend: Backend) -> None:
+    """A name that leads out of the installed applications is none of Django's tasks."""
+    before = set(sys.modules)
+    for name in ("this.s", "turtledemo.f", "tests.no_such.module.f"):
+        made = backend.queue.new({"args": [], "kwargs": {}}, name=name)
+        with pytest.raises(TaskResultDoesNotExist):
+            backend.get_result(made.key)
+
+    assert not {"this", "turtledemo"} & (set(sys.modules) - before)
