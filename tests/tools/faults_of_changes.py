@@ -5,10 +5,30 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from tests.tools.histories import Told
-from tests.tools.telling import AFTER, AT_9, SECOND, ago, created, of, reopening, retried, said
+from tests.tools.telling import (
+    AFTER,
+    AT_9,
+    FROM_S,
+    PLANNED,
+    SECOND,
+    TICKED,
+    ago,
+    created,
+    of,
+    reopening,
+    retried,
+    said,
+)
 from tools.history.facts import Body
 
 LINKED: Body = {"needs": ["after"]}
+NEXT_DUE = "the next due of schedule s has come"
+OF_S: Body = {"created_at": 60 * SECOND, "schedule": "s", "due": 60 * SECOND}
+ENDED_AT_120: Body = {"scheduled_at": 60 * SECOND, "ended_at": 120 * SECOND}
+SECOND_DUE = (
+    said("ticked", **TICKED | {"due": 120 * SECOND, "next_at": 180 * SECOND}),
+    created(schedule="s", due=120 * SECOND),
+)
 
 
 def bulk(*numbers: int, position: int, **body: object) -> tuple[int, Body]:
@@ -96,6 +116,18 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
                 9, created(), of(1, "cancelled", reason="a"), retried(1, AT_9, reopens=reopening())
             ),
             ago(9, of(1, "cancelled", reason="b", restores=restoring(), undoes=3)),
+        ],
+    ),
+    "what a schedule had cancelled ends again without it, and once more": (
+        4,
+        [
+            ago(0, said("planned", **PLANNED | {"rules": {"catch_up": 1, "overlap": "cancel"}})),
+            ago(60, said("ticked", **TICKED), FROM_S),
+            ago(120, of(3, "cancelled", reason=NEXT_DUE), *SECOND_DUE),
+            ago(120, retried(3, 120 * SECOND, reopens=reopening(**OF_S))),
+            ago(121, said("unplanned", schedule="s")),
+            ago(121, of(3, "cancelled", reason=NEXT_DUE, restores=ENDED_AT_120, undoes=7)),
+            ago(122, of(3, "cancelled")),
         ],
     ),
     "an undo minds what was waived": (

@@ -94,7 +94,8 @@ class Schedules:
 
     def pass_by(self, seq: int, kind: str, body: Body) -> None:
         """Judges whether the task of a tick stands right behind it, and no other one has one."""
-        if kind == "cancelled":
+        # One that is taken back to its end has had it for that reason, whatever is planned by now.
+        if kind == "cancelled" and "restores" not in body:
             self._judge_cancelled(seq, body.get("reason", ""))
         owed, self._owed = self._owed, None
         if owed is not None:
