@@ -171,7 +171,7 @@ def _at_instant(log: EventLog, at: int, value: str, now: int, argument: str) -> 
     first = log.read(after=start.seq, limit=1)
     began_at = first[0].at if first else 0
     if start.seq == 0 and at < began_at:
-        began = instant(began_at).isoformat()
+        began = f"{instant(began_at):%Y-%m-%dT%H:%M:%S.%fZ}"
         raise ArgumentError(argument, value, f"an instant from {began} on, the first event's")
     if at > max(now, log.head().at):
         raise ArgumentError(argument, value, "an instant that is not in the future")

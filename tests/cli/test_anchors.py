@@ -78,8 +78,8 @@ def test_keep_fails_where_nothing_was_kept(story: Cli) -> None:
 
     assert (failed.exit_code, failed.stdout) == (1, "")
     assert "run it again" in failed.stderr
+    assert "say where: --to-file" in story.one_error("anchor", "keep", code=2)
     for words in (
-        (),
         ("--to-file", str(story.folder)),
         ("--to-file", "x", "--every", "now and then"),
         ("--to-git", str(story.folder)),

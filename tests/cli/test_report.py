@@ -93,7 +93,10 @@ def test_a_period_that_cannot_be_reported(day: Cli, tmp_path: Path) -> None:
     """An empty one ends with 1, a backward one with 2, a page that cannot be written with 1."""
     end = str(day.row("stats")["seq"])
 
-    assert "nothing happened" in day("report", "--from", end).stderr
+    nothing = day("report", "--from", end)
+    assert "nothing happened" in nothing.stderr
+    assert f"events\tno event after {end}" in nothing.stdout
+    assert f"over no event after {end}, as of" in day("find", "--from", end).stderr
     assert day("report", "--from", end).exit_code == 1
     assert day("report", "--from", "5", "--to", "3").exit_code == 2
     page = str(tmp_path / "no" / "r.html")

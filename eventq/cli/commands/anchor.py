@@ -161,6 +161,8 @@ def keep(*, place: Place, every: str, once: bool, **options: Any) -> None:  # no
     What could not be kept or stamped waits, is told, and is tried again. Before each new anchor the
     log is compared with the last one. Exit code 1: the log did not hold that, or something waits.
     """
+    if not any(options[name] for name in ("to_file", "to_command", "to_git")):
+        misuse("say where: --to-file, --to-command or --to-git")
     plan = KeepAnchors(every, **options)
     if plan.key is None:
         note("no key: the anchors are not signed, and prove as much as the place they are kept in")

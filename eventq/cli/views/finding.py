@@ -52,12 +52,18 @@ def grouped_listing(by: GroupBy) -> Listing:
     return Listing((by.upper(), lambda pair: visible(pair[0])), ("COUNT", lambda pair: pair[1]))
 
 
+def span_text(after: int, seq: int) -> str:
+    """Which events these are."""
+    if seq > after:
+        return f"events {after + 1} to {seq}"
+    return f"no event after {seq}" if seq else "an empty log"
+
+
 def reach_words(answer: Findings) -> str:
     """Over what it was looked, and how."""
-    first = min(answer.after + 1, answer.seq)
     since = "" if answer.since is None else f"since {time_text(answer.since)} "
     how = "by the catalog" if answer.source == "catalog" else "by a pass over the log"
-    span = f"events {first} to {answer.seq}" if answer.seq else "an empty log"
+    span = span_text(answer.after, answer.seq)
     return f"{since}over {span}, as of {time_text(answer.at)}, {how}"
 
 

@@ -9,6 +9,7 @@ from eventq.audit.signs import Silence
 from eventq.catalog.counts import Times
 from eventq.cli.output import Listing, Pairs
 from eventq.cli.text import short, time_text, visible
+from eventq.cli.views.finding import span_text
 from eventq.core.durations import brief_duration
 
 ERROR_CHARACTERS = 60
@@ -32,7 +33,7 @@ def report_pairs(report: Report) -> Pairs:
     return [
         ("from", time_text(report.since)),
         ("to", time_text(report.until)),
-        ("events", f"{min(report.after + 1, report.seq)} to {report.seq}"),
+        ("events", span_text(report.after, report.seq).removeprefix("events ")),
         ("open before", report.open_before),
         ("created", report.created),
         ("completed", report.completed),
