@@ -103,6 +103,8 @@
     if (playing) return stopPlaying();
     const span = Math.max(1, Math.round(Number(body().dataset.head) / 200));
     playing = setInterval(() => {
+      // A page that takes longer than a beat is waited for, or none would ever be shown.
+      if (going) return;
       if (here() >= Number(body().dataset.head)) return stopPlaying();
       slideTo(here() + span);
     }, 600);
