@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -65,9 +66,10 @@ def fill(queue: Queue) -> dict[int, str]:
         with suppress(ArgumentError):
             made = queue.new({"text": text, "deep": {text: [text]}}, max_retries=0)
             taken[made.number] = text
-        for options in ({"key": text}, {"unique": text}, {"share": text}, {"name": text}):
+        for option in ("key", "unique", "share", "name"):
+            options: Any = {option: text}
             with suppress(ArgumentError):
-                queue.new({"text": ""}, delay="1h", **options)  # type: ignore[arg-type]
+                queue.new({"text": ""}, delay="1h", **options)
         with suppress(ArgumentError):
             queue.pause(lane="none", by=text, reason=text)
     queue.run(work, until="idle", signals=False)
