@@ -338,8 +338,8 @@ class CatalogTooNewError(CatalogError):
 class LogError(EventqError):
     """Base of the errors of the event log. A path in a message is shown escaped."""
 
-    def __init__(self, problem: str = "") -> None:
-        super().__init__(problem if problem.isprintable() else ascii(problem)[1:-1])
+    def __init__(self, *args: str) -> None:
+        super().__init__(*(t if t.isprintable() else ascii(t)[1:-1] for t in args))
 
 
 class LogUnavailableError(LogError):

@@ -37,9 +37,10 @@ def importers() -> Iterator[str]:
     """The files that import by a name."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            name = getattr(node, "attr", getattr(node, "id", None))
-            is_used = isinstance(node, ast.Attribute | ast.Name) and name in IMPORTS
-            if is_used and isinstance(node.ctx, ast.Load):
+            if not isinstance(node, ast.Attribute | ast.Name):
+                continue
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+            if name in IMPORTS and isinstance(node.ctx, ast.Load):
                 yield path.relative_to(PACKAGE).as_posix()
 
 

@@ -23,6 +23,8 @@ from typing import Any, Self
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
+from tools.mongod.network import Network
+
 HOST = "127.0.0.1"
 NAME = "rs0"
 # How long a server may take to answer, and a set to elect; slow machines included.
@@ -64,10 +66,20 @@ class Member:
     """One mongod process, with its port and data folder."""
 
     def __init__(
-        self, program: Path, folder: Path, *, replicated: bool, options: Sequence[str]
+        self,
+        program: Path,
+        folder: Path,
+        *,
+        replicated: bool,
+        options: Sequence[str],
+        host: str = HOST,
+        inside: Sequence[str] = (),
     ) -> None:
+        """``inside`` is what its command begins with, where it is to run elsewhere."""
         self.port = _free_port()
-        self.address = f"{HOST}:{self.port}"
+        self.host = host
+        self.address = f"{host}:{self.port}"
+        self._inside = inside
         self._program = program
         self._folder = folder
         self._replicated = replicated
@@ -78,10 +90,11 @@ class Member:
     def start(self) -> None:
         """Starts the process and waits until it answers."""
         command = [
+            *self._inside,
             str(self._program),
             *(["--replSet", NAME] if self._replicated else []),
             *(f"--setParameter={name}={value}" for name, value in IMPATIENCE.items()),
-            *("--bind_ip", HOST, "--port", str(self.port), "--dbpath", str(self._folder)),
+            *("--bind_ip", self.host, "--port", str(self.port), "--dbpath", str(self._folder)),
             *("--networkMessageCompressors", "disabled", "--nounixsocket", "--quiet"),
             *("--wiredTigerCacheSizeGB", str(CACHE_GB), "--oplogSize", "512"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
@@ -101,7 +114,7 @@ class Member:
     def client(self) -> pymongo.MongoClient[dict[str, Any]]:
         """A client of this member alone."""
         return pymongo.MongoClient(
-            HOST, self.port, directConnection=True, serverSelectionTimeoutMS=2_000
+            self.host, self.port, directConnection=True, serverSelectionTimeoutMS=2_000
         )
 
     def is_primary(self) -> bool:
@@ -136,16 +149,25 @@ class ReplicaSet:
         replicated: bool = True,
         folder: Path | None = None,
         options: Sequence[str] = (),
+        network: Network | None = None,
     ) -> None:
-        """``options`` are for each mongod's command line."""
+        """``options`` are for each mongod's command line; ``network`` is where they stand."""
         assert size in {1, 3}, "one node or three"
         assert replicated or size == 1, "a standalone server is alone"
         program = find_program()
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="eventq-mongod-"))
         self._replicated = replicated
+        self.network = network
         self.members = [
-            Member(program, self.folder / f"node{index}", replicated=replicated, options=options)
+            Member(
+                program,
+                self.folder / f"node{index}",
+                replicated=replicated,
+                options=options,
+                host=HOST if network is None else network.hosts[index],
+                inside=[] if network is None else network.inside(index),
+            )
             for index in range(size)
         ]
 

@@ -1,7 +1,17 @@
-"""A replica set under load whose primary is stopped, killed or deposed, round after round."""
+"""A replica set under load whose primary is lost in all ways, round after round."""
 
-from tools.torture_mongo.faults import FAULTS, Fault
+from tools.torture_mongo.faults import FAULTS, PARTITIONS, Fault, rollbacks
 from tools.torture_mongo.load import Load
 from tools.torture_mongo.verdict import Verdict, torture
+from tools.torture_mongo.wire import cut_wire
 
-__all__ = ["FAULTS", "Fault", "Load", "Verdict", "torture"]
+__all__ = [
+    "FAULTS",
+    "PARTITIONS",
+    "Fault",
+    "Load",
+    "Verdict",
+    "cut_wire",
+    "rollbacks",
+    "torture",
+]

@@ -1,43 +1,69 @@
-"""``python -m tools.torture_mongo``: how a replica set of three bears faults, with figures."""
+"""``python -m tools.torture_mongo``: how MongoDB logs bear the loss of a primary, round by round.
+
+A round is one harm to a replica set of three, under load of producers and workers in processes of
+their own: the primary steps down, is killed, stopped, cut off as by a cable or parted from the
+others (with rollbacks), or all are killed; or connections to one server are cut around appends. The
+log must then hold all that was acknowledged, nothing twice, and satisfy the history checker.
+Network namespaces need root and ``ip``; without them, two kinds are left out. For example::
+
+    nice python -m tools.torture_mongo --resume mongo.json --report docs/explanation/reliability.md
+"""
 
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
-import time
-from contextlib import closing
-from statistics import median
+from collections import Counter
+from contextlib import ExitStack, closing
 
 from eventq.eventlog import open_log
-from tools.mongod import ReplicaSet
-from tools.torture_mongo import FAULTS, Load, torture
+from tools.mongod import Network, ReplicaSet
+from tools.rounds import Rounds, add_arguments, run_asked
+from tools.torture_mongo import FAULTS, PARTITIONS, Load, Verdict, cut_wire, rollbacks, torture
 
-# The longest that work may take to go on once there is a new primary, in seconds.
+ROUNDS = 80
+WIRE = "wire"
+# The longest that work should take to go on once there is a new primary, in seconds; told apart.
 FLOOR_S = 5.0
 
 
 def main() -> int:
-    """Runs the rounds; 1 when work went on too late, an error where the log is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tools.torture_mongo", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="of each fault; default 20")
-    parser.add_argument("--only", action="append", choices=FAULTS, help="only this fault")
+    """Plays the rounds; 1 if any failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.torture_mongo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser, rounds=ROUNDS)
+    kinds = [*FAULTS, *(PARTITIONS if Network.is_possible() else ()), WIRE]
+    parser.add_argument("--only", action="append", choices=kinds, help="only this kind")
     arguments = parser.parse_args()
-    slowest_s = 0.0
-    with ReplicaSet(3) as servers:
-        for name in arguments.only or FAULTS:
-            url = servers.url(f"torture-{name}")
-            began_s = time.monotonic()
+    chosen = arguments.only or kinds
+    with ExitStack() as stack:
+        network = stack.enter_context(Network(3)) if set(PARTITIONS) & set(chosen) else None
+        three = stack.enter_context(ReplicaSet(3, network=network))
+        one = stack.enter_context(ReplicaSet(1)) if WIRE in chosen else None
+
+        def play(number: int) -> Counter[str]:
+            kind = chosen[number % len(chosen)]
+            # A database that no other round has, also of a run that goes on.
+            database = f"torture-{number}-{secrets.token_hex(4)}"
+            if kind == WIRE:
+                assert one is not None, "it was started above"
+                return _told(kind, cut_wire(one, database, number))
+            before, url = rollbacks(three), three.url(database)
             with closing(open_log(url)) as log, Load(url) as load:
-                verdict = torture(servers, log, load, [FAULTS[name]] * arguments.rounds)
-            took_s = time.monotonic() - began_s
-            slowest_s = max(slowest_s, *verdict.delays_s)
-            print(
-                f"{name}: {arguments.rounds} rounds in {took_s:.0f} s, {verdict.tasks:,} tasks and "
-                f"{verdict.events:,} events, all there, none twice; from a new primary to work: "
-                f"median {median(verdict.delays_s):.2f} s, slowest {max(verdict.delays_s):.2f} s",
-                flush=True,
-            )
-    return 0 if slowest_s <= FLOOR_S else 1
+                verdict = torture(three, log, load, [(FAULTS | PARTITIONS)[kind]])
+            return _told(kind, verdict) + Counter(rollbacks=rollbacks(three) - before)
+
+        return run_asked(Rounds("MongoDB", play), arguments, play)
+
+
+def _told(kind: str, verdict: Verdict) -> Counter[str]:
+    slowest_s = max(verdict.delays_s)
+    pace = f"work went on within {FLOOR_S:g} s" if slowest_s <= FLOOR_S else "work went on later"
+    return Counter({f"{kind}: {pace}": 1, "tasks": verdict.tasks, "events": verdict.events})
 
 
 if __name__ == "__main__":

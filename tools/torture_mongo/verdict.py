@@ -12,6 +12,8 @@ from eventq.errors import LogUnavailableError
 from eventq.eventlog import EventLog
 from eventq.replay.fold import read_all
 from tests.checker import check_log
+from tools.history.checker import Checker
+from tools.history.reading import read_log
 from tools.mongod import Member, ReplicaSet
 from tools.torture_mongo.faults import Fault
 from tools.torture_mongo.load import Acknowledged, Load
@@ -62,6 +64,11 @@ def judge(log: EventLog, acknowledged: Acknowledged, delays_s: list[float]) -> V
     # A lease that lapsed shows as `failed`, and work that was done twice as `refused`.
     assert report.kinds["failed"] == 0, "an attempt failed, or its lease lapsed"
     assert report.kinds["refused"] == 0, "a task was worked on twice"
+    checker = Checker(log.namespace)
+    for commit in read_log(log.url, log.namespace):
+        checker.add(commit)
+    findings = checker.finish()
+    assert not findings, f"the history checker: {findings[0]}"
     return Verdict(report.events, len(report.tasks), delays_s)
 
 
