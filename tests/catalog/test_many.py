@@ -12,7 +12,13 @@ from eventq import ArgumentError, LogCorruptError, Queue
 from eventq.catalog.plan import Plan
 from eventq.catalog.selector import SelectorOptions
 from eventq.core.bulk import BeginBulk, ChangePortion
-from eventq.core.queue_events import Bulk
+from eventq.core.command import Draft
+from eventq.core.commits import encode_bodies
+from eventq.core.events import Cancelled
+from eventq.core.queue_events import Bulk, BulkEnded
+from eventq.core.values import NODE
+from eventq.eventlog.contract import Head
+from eventq.node.commit_plan import CommitPlan
 from eventq.verify import verify
 from tests.catalog.many import FAILED
 from tests.support import ManualClock, node_of
@@ -147,6 +153,21 @@ def test_who_ends_a_change_counts_what_others_have_changed(queue: Queue) -> None
 
     assert (done.changed, done.moved_on) == (1, [])
     assert kinds(queue, plan.position) == ["bulk", "cancelled", "retried", "bulk_ended"]
+
+
+def test_what_ends_a_change_shares_no_commit_with_a_part_of_it() -> None:
+    """Neither knows of the other: one that is told of another change may share it."""
+    part: list[Draft] = [(1, Cancelled(bulk=7))]
+    end: list[Draft] = [(NODE, BulkEnded(1, bulk=7))]
+    other: list[Draft] = [(NODE, BulkEnded(1, bulk=8))]
+    plan = CommitPlan(Head(0, 0, bytes(32)), 100)
+
+    firsts = [
+        plan.add(drafts, encode_bodies([body for _, body in drafts]))
+        for drafts in (part, end, other, end, other)
+    ]
+
+    assert firsts == [1, None, 2, None, None]
 
 
 def test_many_are_cancelled_and_updated(queue: Queue) -> None:
