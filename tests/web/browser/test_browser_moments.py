@@ -137,6 +137,8 @@ def test_playing_waits_for_a_slow_page(visit: Visit) -> None:
     page.click("#play")
     page.unroute("**/?at=*")
 
+    assert not page.url.endswith("?at=5")
+
 
 def test_a_log_is_archived_under_an_open_page(
     visit: Visit, queue: eventq.Queue, tmp_path: Path
