@@ -36,7 +36,7 @@ SETTLED = 8
 # Each round has all of that, and enough to measure.
 LEAST_LOOKS = 32
 # So many events stay in the log.
-KEPT_EVENTS = 2_000
+KEPT_EVENTS = 500
 # Without a reader, and a while after one: eventq keeps no more of a WAL. In bytes.
 MOST_WAL = 16 * MIB
 MOST_LAG_EVENTS = 20_000
@@ -127,6 +127,7 @@ class Soak:
         self._processes.clear()
         with open_queue(self._url, self._folder) as queue:
             queue.run(until="idle")
+            self._cut(queue)
             stats = queue.stats()
             told = sum(int(path.read_text()) for path in (self._folder / MADE).iterdir())
             if told != stats.total:

@@ -187,14 +187,15 @@ class Callers:
     def _come_back(self, chance: random.Random) -> None:
         """What the end of a task has cancelled comes back with it, or by itself."""
         made = self.make(self._tags(chance, "hopeless"), max_retries=0, priority=5)
-        chain = [made]
+        keys: list[str] = []
         for _ in range(2):
             if made is not None:
+                keys.append(made.key)
                 made = self.make(self._tags(chance, "does"), after=[made])
-                chain.append(made)
-        first, second, last = (None if each is None else each.key for each in chain)
-        if first is None or second is None or last is None:
+        # Of one whose outcome is unknown there is no key.
+        if made is None:
             return
+        (first, second), last = keys, made.key
         wait_for(lambda: self._ended_at(last), COME_BACK_S)
         with suppress(eventq.NotAllowedError):
             if chance.random() < 0.5:
