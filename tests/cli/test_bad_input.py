@@ -127,6 +127,8 @@ REFUSED = 1
         (f"metrics --port 0 --host {'x' * 300}", REFUSED, "is no name of a host"),
         ("outbox ls sqlite:////nowhere/at/all.db", REFUSED, "the outbox's database cannot be used"),
         ("outbox ls 'mongodb://a/b?c'", REFUSED, "the outbox's database cannot be used"),
+        ("anchor export --by 'a\udcff'", MISUSED, "no lone surrogates"),
+        ("anchor keep --once --to-file x --by 'a\udcff'", MISUSED, "no lone surrogates"),
         # The demo.
         ("demo /no/such/folder", MISUSED, "/no/such/folder"),
         ("demo --fail-share 1.5", MISUSED, "--fail-share"),
