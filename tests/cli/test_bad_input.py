@@ -127,6 +127,9 @@ REFUSED = 1
         (f"metrics --port 0 --host {'x' * 300}", REFUSED, "is no name of a host"),
         ("outbox ls sqlite:////nowhere/at/all.db", REFUSED, "the outbox's database cannot be used"),
         ("outbox ls 'mongodb://a/b?c'", REFUSED, "the outbox's database cannot be used"),
+        ("console --no-open --port 0 --host '\x1b]0;owned\x07'", MISUSED, "host: expected"),
+        ("console --no-open --port 0 --root-path '/\x9b'", MISUSED, "root_path: expected"),
+        ("catalog info --namespace 'a\udcff'", MISUSED, "without lone surrogates"),
         ("anchor export --by 'a\udcff'", MISUSED, "no lone surrogates"),
         ("anchor keep --once --to-file x --by 'a\udcff'", MISUSED, "no lone surrogates"),
         # The demo.
