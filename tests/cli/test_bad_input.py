@@ -130,6 +130,7 @@ REFUSED = 1
         ("console --no-open --port 0 --host '\x1b]0;owned\x07'", MISUSED, "host: expected"),
         ("console --no-open --port 0 --root-path '/\x9b'", MISUSED, "root_path: expected"),
         ("catalog info --namespace 'a\udcff'", MISUSED, "without lone surrogates"),
+        (f"diff 1 3 --limit {2**63}", MISUSED, "--limit"),
         ("anchor export --by 'a\udcff'", MISUSED, "no lone surrogates"),
         ("anchor keep --once --to-file x --by 'a\udcff'", MISUSED, "no lone surrogates"),
         # The demo.
