@@ -139,6 +139,7 @@ REFUSED = 1
         ("demo --fail-share nan", MISUSED, "fail_share: expected a number"),
         ("demo --pace 5", MISUSED, "pace: expected a duration"),
         ("demo --limit-files 0", MISUSED, "--limit-files"),
+        ("demo --url 'mongodb://[::1:9/x'", MISUSED, "url: expected"),
         ("demo --url memory://", MISUSED, "url: expected a log that outlives the demo"),
     ],
 )
