@@ -18,6 +18,7 @@ from eventq.anchors.keys import AnchorKey, parse_key
 from eventq.anchors.stamps import ask_stamp, check_stamp_url
 from eventq.anchors.targets import AnchorTarget, CommandTarget, FileTarget, GitTarget
 from eventq.core.durations import SECOND_US, Duration, parse_duration
+from eventq.core.validation import check_text
 from eventq.errors import AnchorError, ArgumentError, EventqError, LogError
 from eventq.eventlog import EventLog
 from eventq.host.bell import Bell
@@ -82,7 +83,7 @@ class KeepAnchors:
         self.key = find_key(key_file, key_env)
         if self.key is not None and not self.key.can_sign:
             raise ArgumentError("key_file", "a public key", "the private key, which signs")
-        self.by = by
+        self.by = check_text(by, "by")
         self.stamp_url = None if stamp_url is None else check_stamp_url(stamp_url)
 
     def targets(self, namespace: str) -> list[AnchorTarget]:

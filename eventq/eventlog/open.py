@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from eventq.core.plain import plain
 from eventq.errors import ArgumentError
-from eventq.eventlog.contract import EventLog
+from eventq.eventlog.contract import EventLog, is_storable
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
 
 EXPECTED = (
@@ -31,6 +31,9 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
     text = plain(url)
     if type(text) is not str:
         raise ArgumentError("url", url, EXPECTED)
+    name = plain(namespace)
+    if isinstance(name, str) and not is_storable(name):
+        raise ArgumentError("namespace", namespace, "text without lone surrogates")
     return _open(text, namespace=namespace, create=create)
 
 

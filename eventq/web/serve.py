@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import signal
 import socket
 import ssl
@@ -27,6 +28,7 @@ GRACE_S = 2
 HEAD_S = 20.0
 MOST_CONNECTIONS = 500
 PORT = 8017
+PRINTED = re.compile(r"[!-~]*")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 UNSAFE = "127.0.0.1; another address needs --tls-cert and --tls-key, or --trusted-proxy"
 
@@ -179,8 +181,12 @@ def check_address(address: Address) -> None:
         raise ArgumentError("tls_cert", address.tls_cert, "both --tls-cert and --tls-key")
     if not 0 <= address.port < 2**16:
         raise ArgumentError("port", address.port, "a number up to 65535")
-    if address.root_path and not address.root_path.startswith("/"):
+    if not PRINTED.fullmatch(address.root_path) or address.root_path[:1] not in {"", "/"}:
         raise ArgumentError("root_path", address.root_path, "a path like /eventq")
+    for host in address.hosts:
+        # As browsers send it, whatever letters a name has: and as it is printed.
+        if not host or not PRINTED.fullmatch(host):
+            raise ArgumentError("host", host, "the name of a host, in ASCII")
     if has_tls:
         try:
             found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

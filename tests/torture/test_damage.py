@@ -15,7 +15,7 @@ from tools.rounds import Rounds
 
 # Two flips and a cut of each kind make a turn.
 TURN = 3 * len(KINDS)
-TURNS = 6
+TURNS = 4
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from eventq.core import durations
 from tools.fuzz import DECODERS
 from tools.fuzz.guided import drawn
 
-RUNS = 300
+RUNS = 200
 
 
 @pytest.mark.parametrize("name", DECODERS)

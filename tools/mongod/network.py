@@ -7,14 +7,15 @@ bridge between the members.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-# A network of documentation, which no host of this machine has.
-PREFIX = "198.51.100"
+# Networks for measurements, which no host has: one for each set that stands at a time.
+NETWORKS = [f"198.{18 + number // 256}.{number % 256}" for number in range(512)]
 OUTSIDE = 1
 
 
@@ -22,17 +23,19 @@ class Network:
     """A bridge, and a namespace with a cable to it for each member."""
 
     def __init__(self, size: int) -> None:
-        mark = f"eq{os.getpid() % 100_000}"
+        # The names of links have 15 characters at the most.
+        mark = f"eq{secrets.token_hex(4)}"
         self._bridge = f"{mark}b"
         self._names = [f"{mark}n{index}" for index in range(size)]
-        self.hosts = [f"{PREFIX}.{OUTSIDE + 1 + index}" for index in range(size)]
+        self._prefix = _unused_network()
+        self.hosts = [f"{self._prefix}.{OUTSIDE + 1 + index}" for index in range(size)]
 
     @staticmethod
     def is_possible() -> bool:
         """Whether this user may make namespaces here."""
         if os.geteuid() != 0 or shutil.which("ip") is None:
             return False
-        name = f"eq{os.getpid() % 100_000}try"
+        name = f"eq{secrets.token_hex(4)}try"
         tried = _ip("netns", "add", name, check=False)
         if tried:
             _ip("netns", "del", name)
@@ -61,7 +64,7 @@ class Network:
         """Makes it."""
         try:
             _ip("link", "add", self._bridge, "type", "bridge")
-            _ip("addr", "add", f"{PREFIX}.{OUTSIDE}/24", "dev", self._bridge)
+            _ip("addr", "add", f"{self._prefix}.{OUTSIDE}/24", "dev", self._bridge)
             _ip("link", "set", self._bridge, "up")
             for name, host in zip(self._names, self.hosts, strict=True):
                 self._connect(name, host)
@@ -96,6 +99,14 @@ class Network:
             # With it its end of the cable goes, and so the other.
             _ip("netns", "del", name, check=False)
         _ip("link", "del", self._bridge, check=False)
+
+
+def _unused_network() -> str:
+    """One that no bridge of this machine has; two that begin at once look from other places on."""
+    known = subprocess.run(["ip", "-4", "addr"], capture_output=True, text=True, check=True).stdout
+    begin = secrets.randbelow(len(NETWORKS))
+    turned = [*NETWORKS[begin:], *NETWORKS[:begin]]
+    return next(network for network in turned if f" {network}." not in known)
 
 
 def _ip(*words: str, check: bool = True) -> bool:

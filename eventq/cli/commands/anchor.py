@@ -20,6 +20,7 @@ from eventq.cli.place import Place, check_there, expect_command, placed, point_o
 from eventq.cli.supervise.background import on_asking
 from eventq.cli.text import time_text
 from eventq.cli.words import point_option
+from eventq.core.validation import check_text
 from eventq.eventlog import EventLog
 from eventq.host.bell import Bell
 from eventq.replay.points import END
@@ -120,6 +121,7 @@ def export(*, place: Place, point: str, key_env: str, key_file: str | None, by: 
     It is one line of JSON. With a key, from a file or the environment, it is signed, so that only
     somebody with the key can have made it.
     """
+    check_text(by, "by")
     key = find_key(key_file, key_env)
     if key is not None and not key.can_sign:
         misuse(f"{key_file or key_env} holds a public key, which signs nothing")

@@ -51,7 +51,7 @@ Examples:
 @click.option("--other-url", metavar="URL", help="B is a point of the log there.")
 @click.option("--other-namespace", metavar="NAME", help="B is a point of that queue.")
 @click.option("--all", "everything", is_flag=True, help="Also tasks that came and went in between.")
-@click.option("--limit", type=click.IntRange(0), default=100, help="0 for no limit.")
+@click.option("--limit", type=click.IntRange(0, 2**31), default=100, help="0 for no limit.")
 @placed
 def diff(
     *,

@@ -259,7 +259,11 @@ def _say_now(line: str) -> None:
 
 def _database(url: str) -> str | None:
     """The database's file, if the URL names one."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # What is no URL names none; whoever opens it says so.
+        return None
     return os.path.realpath(unquote(parts.path[1:])) if parts.scheme == "sqlite" else None
 
 
