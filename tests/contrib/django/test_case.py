@@ -44,8 +44,10 @@ class OrderTests(TaskTestCase):
         at_once = self.run_tasks()
         later = self.forward("1h")
         result.refresh()
+        # The hour may be that of the nightly report, which is due by the clock.
+        nightly = len(self.harness.queue.tasks(name=tasks.report.module_path, state="completed"))
 
-        assert (at_once.completed, later.completed) == (0, 1)
+        assert (at_once.completed, later.completed - nightly) == (0, 1)
         assert result.attempts == 3
 
     def test_faults_can_be_planned(self) -> None:
