@@ -10,7 +10,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 import eventq
 from eventq.archive import archive_events, delete_archived
@@ -120,6 +120,24 @@ def test_the_slider_is_dragged_and_plays(visit: Visit, queue: eventq.Queue) -> N
     expect(page.locator("#play")).to_have_text("Play")
 
     assert last / 4 < dragged < last * 3 / 4
+
+
+def test_playing_waits_for_a_slow_page(visit: Visit) -> None:
+    """One that takes longer than the beat of playing is shown, and then the next one is asked."""
+    page = visit.page
+    visit.go("/?at=5")
+
+    def slowly(route: Route) -> None:
+        threading.Event().wait(1.0)
+        route.continue_()
+
+    page.route("**/?at=*", slowly)
+    page.click("#play")
+    expect(page.locator("body")).not_to_have_attribute("data-at", "5", timeout=30_000)
+    page.click("#play")
+    page.unroute("**/?at=*")
+
+    assert not page.url.endswith("?at=5")
 
 
 def test_a_log_is_archived_under_an_open_page(
