@@ -37,6 +37,7 @@ class Database:
 
     shown = "simulated"
     poll_s = 1.0
+    home = None
 
     def __init__(self) -> None:
         connection = sqlite3.connect(":memory:")

@@ -87,7 +87,7 @@ class Backend(BaseTaskBackend):
         spec = spec_of(task, call)
         opened = self._opened
         database = self.settings.outbox
-        if opened.outbox is None or database is None or not _in_atomic(database):
+        if opened.outbox is None or database is None or not _in_transaction(database):
             result = self._shown(opened.queue.new(spec), of=task)
             self._tell_enqueued(result)
             return result
@@ -168,5 +168,12 @@ class Backend(BaseTaskBackend):
         task_enqueued.send(sender=type(self), task_result=result)
 
 
-def _in_atomic(database: str) -> bool:
-    return connections[database].in_atomic_block
+def _in_transaction(database: str) -> bool:
+    """Whether a row is part of something. Raises ArgumentError for what Django does not follow."""
+    connection = connections[database]
+    if connection.in_atomic_block:
+        return True
+    if connection.connection is not None and not connection.get_autocommit():
+        expected = "autocommit, or atomic(): Django tells of no other transaction's end"
+        raise ArgumentError("enqueue", database, expected)
+    return False

@@ -5,6 +5,7 @@ An application's rows go through the connection of its thread; a relay has one o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, TypeVar, cast
@@ -76,10 +77,19 @@ class DjangoPlace:
         self.shown = f"the database {alias!r} of Django's"
         self.poll_s = NOTIFIED_POLL_S if _listens(found) else POLL_S
 
+    @property
+    def home(self) -> str:
+        """See Site.home; a test run changes the name."""
+        name = str(connections[self.alias].settings_dict["NAME"])
+        return f"postgresql:{name}" if self._dialect == "postgresql" else os.path.realpath(name)
+
     def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
         with closing(connections.create_connection(self.alias)) as connection:
             connection.set_autocommit(False)
+            if self._dialect == "sqlite":
+                # As SqlitePlace: what is no text blocks no other row.
+                connection.connection.text_factory = lambda data: data.decode("utf-8", "replace")
             return work(self._store(DjangoLink(connection, ends=True), namespace))
 
     def visit_here(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import BigInteger, Column, Engine, Integer, MetaData, Table, Text, event
 from sqlalchemy.engine import Connection, ExceptionContext
-from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
-    AsyncSession,
-    async_scoped_session,
-    create_async_engine,
-)
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, registry, scoped_session
-from sqlalchemy.pool import NullPool
 
 from eventq.contrib.outbox.dbapi import (
     IN_TRANSACTION,
     NOTIFIED_POLL_S,
     POLL_S,
     SqlitePlace,
+    commits_at_once,
     is_missing,
 )
 from eventq.contrib.outbox.listening import Listener
@@ -74,6 +70,7 @@ registry(metadata=metadata).map_imperatively(MappedRow, table)
 
 # Under which a session, or an engine, keeps that it has been prepared.
 MARK = "eventq_outbox"
+KEPT = "eventq_outbox_kept"
 _marking = threading.Lock()
 
 
@@ -103,40 +100,44 @@ class AlchemyPlace:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        name = engine.url.database
+        self.home = None if name is None else f"postgresql:{name}"
         self.shown = engine.url.set(drivername="postgresql").render_as_string()
         self.poll_s = NOTIFIED_POLL_S if _has_psycopg() else POLL_S
 
     def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
+        is_async = self.engine.dialect.is_async
 
         def with_connection(connection: Connection) -> R:
+            # A relay waits for another one; stricter, it would be refused.
+            connection.execution_options(isolation_level="READ COMMITTED")
+            if not is_async:
+                # Else the application's pool had one less while a relay waits.
+                connection.detach()
             link = AlchemyLink(connection)
             return work(SqlStore(link, "postgresql", namespace, shown=self.shown, lock=None))
 
-        if not self.engine.dialect.is_async:
+        if not is_async:
             with self.engine.connect() as connection:
                 return with_connection(connection)
         if running_loop() is None:
             return asyncio.run(self._visit(with_connection))
         # A loop cannot run inside another one.
-        found: list[R] = []
-        thread = threading.Thread(
-            target=lambda: found.append(asyncio.run(self._visit(with_connection)))
-        )
-        thread.start()
-        thread.join()
-        return found[0]
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(asyncio.run, self._visit(with_connection)).result()
 
     def watch(self, wake: Callable[[], None]) -> Watching | None:
         """See Site.watch; by psycopg, where it is installed beside the engine's driver."""
         if not _has_psycopg():
             return None
-        url = self.engine.url.set(drivername="postgresql", query=_plain_query(self.engine))
+        url = self.engine.url.set(drivername="postgresql", query=_libpq_query(self.engine))
         return Listener({"conninfo": url.render_as_string(hide_password=False)}, wake)
 
     async def _visit(self, work: Callable[[Connection], R]) -> R:
-        # Its pool would belong to another loop.
-        own = create_async_engine(self.engine.url, poolclass=NullPool)
+        # The application's pool belongs to another loop; this one connects as that does.
+        pool = self.engine.pool.recreate()
+        own = AsyncEngine(Engine(pool, self.engine.dialect, self.engine.url))
         try:
             async with own.connect() as connection:
                 return await connection.run_sync(work)
@@ -149,28 +150,32 @@ class EnrolledAlchemy:
 
     def __init__(self, on: Session | Connection, engine: Engine) -> None:
         """Raises ArgumentError for one without a transaction."""
-        self._on = on
-        if _is_autocommit(on, engine):
-            raise ArgumentError("on", on, IN_TRANSACTION)
+        self._session = on if isinstance(on, Session) else None
+        self._connection = on if isinstance(on, Connection) else None
+        if self._session is not None and not engine.dialect.is_async:
+            self._connection = self._session.connection(bind_arguments={"mapper": MappedRow})
+        if self._connection is not None:
+            check_transaction(self._connection)
         self.place = place_of(engine)
         _prepare(engine, self.place.shown)
 
     def write(self, row: OutboxRow) -> None:
-        """See Enrolled.write; a session writes at its flush. Raises OutboxError without a table."""
-        if isinstance(self._on, Session):
-            self._on.add(MappedRow(row))
-        else:
+        """See Enrolled.write; an AsyncSession writes at its flush. Raises OutboxError."""
+        if self._connection is not None:
             values = {name: getattr(row, name) for name in row.__struct_fields__ if name != "id"}
-            self._on.execute(table.insert(), values)
+            self._connection.execute(table.insert(), values)
+        elif self._session is not None:
+            _keep_pending(self._session)
+            self._session.add(MappedRow(row))
 
     def on_commit(self, wake: Callable[[], None]) -> bool:
         """See Enrolled.on_commit; a connection says it before, so that it tells nothing."""
-        if not isinstance(self._on, Session):
+        if self._session is None:
             return False
-        woken = self._on.info.setdefault(MARK, [])
+        woken = self._session.info.setdefault(MARK, [])
         if wake not in woken:
             woken.append(wake)
-            event.listen(self._on, "after_commit", lambda _: wake())
+            event.listen(self._session, "after_commit", lambda _: wake())
         return True
 
 
@@ -200,13 +205,36 @@ def place_of(engine: Engine | AsyncEngine) -> Site:
     return AlchemyPlace(plain)
 
 
-def _is_autocommit(on: Session | Connection, engine: Engine) -> bool:
-    options = [engine.get_execution_options()]
-    if isinstance(on, Connection):
-        options.append(on.get_execution_options())
-    if any(each.get("isolation_level") == "AUTOCOMMIT" for each in options):
-        return True
-    return getattr(engine.dialect, "_on_connect_isolation_level", None) == "AUTOCOMMIT"
+def check_transaction(connection: Connection) -> None:
+    """Raises ArgumentError for a connection that commits each statement by itself."""
+    used = connection.connection
+    if connection.dialect.name == "sqlite":
+        is_autocommit = commits_at_once(used.driver_connection)
+    else:
+        is_autocommit = getattr(used.dbapi_connection, "autocommit", False) is True
+    if is_autocommit:
+        raise ArgumentError("on", connection, IN_TRANSACTION)
+
+
+@event.listens_for(MappedRow, "before_insert")
+def _check_insert(_: object, connection: Connection, __: object) -> None:
+    """An AsyncSession's connection is known only when it flushes."""
+    check_transaction(connection)
+
+
+def _keep_pending(session: Session) -> None:
+    """Has the session keep a row that is not flushed, where it forgets its objects."""
+    if session.info.setdefault(KEPT, False):
+        return
+    session.info[KEPT] = True
+
+    def keep(session: Session, instance: object) -> None:
+        transaction = session.get_nested_transaction() or session.get_transaction()
+        # A transaction that ends forgets its rows, as it should.
+        if isinstance(instance, MappedRow) and transaction is not None and transaction.is_active:
+            session.add(instance)
+
+    event.listen(session, "pending_to_transient", keep)
 
 
 def _prepare(engine: Engine, shown: str) -> None:
@@ -230,6 +258,10 @@ def _has_psycopg() -> bool:
     return True
 
 
-def _plain_query(engine: Engine) -> dict[str, Any]:
-    """Of the URL's options those that libpq knows as well: where to connect."""
-    return {name: value for name, value in engine.url.query.items() if name in {"host", "port"}}
+def _libpq_query(engine: Engine) -> dict[str, Any]:
+    """The URL's options in libpq's words, those of TLS among them."""
+    query = engine.url.query
+    if engine.dialect.driver.startswith("psycopg"):
+        return dict(query)
+    names = {"host": "host", "port": "port", "ssl": "sslmode"}
+    return {names[name]: value for name, value in query.items() if name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -54,11 +55,14 @@ class SqlitePlace:
         if path in {"", ":memory:"}:
             raise ArgumentError("on", path, "a database in a file: no relay sees one in memory")
         self.path = path
+        self.home = os.path.realpath(path)
         self.shown = f"sqlite:///{path}"
 
     def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
         connection = sqlite3.connect(self.path, timeout=30.0)
+        # What is no text is set aside as any other damage, and blocks no other row.
+        connection.text_factory = lambda data: data.decode("utf-8", "replace")
         try:
             link, lock = DbapiLink(connection, "qmark"), f"{self.path}-relay"
             return work(SqlStore(link, "sqlite", namespace, shown=self.shown, lock=lock))
@@ -77,6 +81,10 @@ class PostgresPlace:
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """``parameters`` are those of `psycopg.connect`; a URL alone is its ``conninfo``."""
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
+
+        name = conninfo_to_dict(**parameters).get("dbname")
+        self.home = None if name is None else f"postgresql:{name}"
         self.shown = shown_parameters(parameters)
         self.parameters = dict(parameters)
 
@@ -85,6 +93,8 @@ class PostgresPlace:
         import psycopg  # noqa: PLC0415 - an extra
 
         with psycopg.connect(**self.parameters) as connection:
+            # A relay waits for another one; stricter, it would be refused.
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             link = DbapiLink(connection, "format")
             return work(SqlStore(link, "postgresql", namespace, shown=self.shown, lock=None))
 
@@ -101,12 +111,12 @@ class EnrolledConnection:
         self._connection = connection
         if isinstance(connection, sqlite3.Connection):
             self._dialect: Dialect = "sqlite"
-            # Since Python 3.12 the one, if it is set, beats the other.
-            is_autocommit = getattr(connection, "autocommit", None) is True
-            begins = connection.isolation_level is not None and not is_autocommit
-            if not connection.in_transaction and not begins:
+            if commits_at_once(connection):
                 raise ArgumentError("on", connection, IN_TRANSACTION)
-            files = {name: file for _, name, file in connection.execute("PRAGMA database_list")}
+            cursor = connection.cursor()
+            # Whatever rows the application wants.
+            cursor.row_factory = None
+            files = {name: file for _, name, file in cursor.execute("PRAGMA database_list")}
             self.place: SqlitePlace | PostgresPlace = SqlitePlace(files["main"])
             return
         import psycopg  # noqa: PLC0415 - an extra
@@ -131,6 +141,14 @@ class EnrolledConnection:
     def on_commit(self, wake: Callable[[], None]) -> bool:  # noqa: ARG002 - nothing tells
         """See Enrolled.on_commit."""
         return False
+
+
+def commits_at_once(connection: Any) -> bool:  # noqa: ANN401 - sqlite3's, or one like it
+    """Whether the next statement on a SQLite connection is a transaction of its own."""
+    # Since Python 3.12 the one, if it is set, beats the other.
+    is_autocommit = getattr(connection, "autocommit", None) is True
+    begins = connection.isolation_level is not None and not is_autocommit
+    return not connection.in_transaction and not begins
 
 
 def enrolled(on: object) -> EnrolledConnection:

@@ -130,6 +130,8 @@ class MongoPlace:
 
     def __init__(self, database: Database[Document]) -> None:
         self.database = database
+        # A session is of the client, and writes where the outbox is.
+        self.home = None
         host, port = database.client.address or ("", "")
         self.shown = f"mongodb://{host}:{port}/{database.name}"
 

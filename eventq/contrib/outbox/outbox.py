@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar, Unpack, overload
 
-from eventq.contrib.outbox.places import check_not_log, enroll, make_place
+from eventq.contrib.outbox.places import check_not_log, check_same, enroll, make_place
 from eventq.contrib.outbox.relay import BLOCK, Relay, relay_block
 from eventq.contrib.outbox.row import OutboxTask, row_of
 from eventq.contrib.outbox.store import OutboxStore, Site
@@ -99,6 +99,7 @@ class Outbox:
         if self._place is None:
             check_not_log(self.queue, enrolled.place)
             self._place = enrolled.place
+        check_same(self._place, enrolled.place)
         key = order.key or f"outbox:{secrets.token_hex(16)}"
 
         def write(orders: list[NewTask]) -> None:

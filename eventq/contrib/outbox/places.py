@@ -77,6 +77,12 @@ def check_not_log(queue: Queue, place: Site) -> None:
         raise ArgumentError("on", path, expected)
 
 
+def check_same(known: Site, found: Site) -> None:
+    """Raises ArgumentError where a session's rows would be where no relay of the outbox looks."""
+    if known.home and found.home and known.home != found.home:
+        raise ArgumentError("on", found.shown, f"a session of the outbox's place, {known.shown}")
+
+
 def _place_at(url: str) -> Site:
     scheme, separator, rest = url.partition("://")
     if separator and scheme.partition("+")[0] in {"postgres", "postgresql"}:

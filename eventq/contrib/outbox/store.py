@@ -62,6 +62,10 @@ class Site(Protocol):
     poll_s: float
     """How often a relay looks without being woken, in seconds."""
 
+    @property
+    def home(self) -> str | None:
+        """Which database it is, whatever way leads there; None where that is not known."""
+
     def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """Calls ``work`` with a connection of its own, in this thread."""
 
