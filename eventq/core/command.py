@@ -41,6 +41,8 @@ class BulkSince(Struct, frozen=True, gc=False):
     """The tasks that it has changed there."""
     is_over: bool
     """The log says there that it is done."""
+    seal: bytes | None = None
+    """Of the last commit that was read for it."""
 
 
 class PastTasks(Protocol):

@@ -24,6 +24,9 @@ class LoggedPast:
     ) -> None:
         self._log = log
         self._read = {} if read is None else read
+        # Of which change, behind which position, and what the log said last: who decides again
+        # because others have appended reads only what they have.
+        self._since: tuple[int, int, BulkSince] | None = None
 
     def find_keys(self, keys: list[str]) -> dict[str, int]:
         """See PastTasks.find_keys."""
@@ -45,7 +48,12 @@ class LoggedPast:
 
     def bulk_since(self, bulk: int, after: int, until: int) -> BulkSince:
         """See PastTasks.bulk_since."""
-        return bulk_since(self._log, bulk, after=after, until=until)
+        known = None
+        if self._since is not None and self._since[:2] == (bulk, after):
+            known = self._since[2] if self._since[2].seq < until else None
+        found = bulk_since(self._log, bulk, after=after, until=until, known=known)
+        self._since = (bulk, after, found)
+        return found
 
     def ahead(self, numbers: list[int]) -> LoggedPast:
         """See PastTasks.ahead."""

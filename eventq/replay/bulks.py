@@ -21,11 +21,20 @@ def is_part(seq: int, text: str, bulk: int) -> bool:
     return isinstance(body, ByHand) and body.bulk == bulk
 
 
-def bulk_since(log: EventLog, bulk: int, *, after: int, until: int) -> BulkSince:
-    """What has become of a change behind a position, up to another. Raises LogArchivedError."""
-    changed: set[int] = set()
-    is_over = False
-    for commit in commits_of(log, after=after, until=until):
+def bulk_since(
+    log: EventLog, bulk: int, *, after: int, until: int, known: BulkSince | None = None
+) -> BulkSince:
+    """What has become of a change behind a position, up to another. Raises LogArchivedError.
+
+    ``known`` is what it was up to an earlier position, and is read on from, unless a failover has
+    put another history there.
+    """
+    found = known or BulkSince(after, set(), is_over=False)
+    changed, is_over, seal = set(found.changed), found.is_over, found.seal
+    for commit in commits_of(log, after=found.seq, until=until):
+        if seal not in {None, commit.prev}:
+            return bulk_since(log, bulk, after=after, until=until)
+        seal = commit.seal
         for seq, (number, text) in enumerate(
             zip(commit.tasks, commit.bodies, strict=True), commit.first
         ):
@@ -34,4 +43,4 @@ def bulk_since(log: EventLog, bulk: int, *, after: int, until: int) -> BulkSince
             elif f'"bulk":{bulk}' in text and stored_kind(text) in BULK_KINDS:
                 [body] = decode_at(seq, [text])
                 is_over = is_over or (isinstance(body, BulkEnded) and body.bulk == bulk)
-    return BulkSince(until, changed, is_over)
+    return BulkSince(until, changed, is_over, seal)
