@@ -75,6 +75,8 @@ class Service(Struct, frozen=True):
     right: Right | None
     name: str
     """Of the method of `Console` that answers."""
+    is_page: bool = True
+    """Whether a person reads it, who is led to the door; a program is told with a status."""
 
 
 PAGES = (
@@ -276,11 +278,11 @@ SERVICES = (
     Service("/log-out", "POST", Right.VIEW, "log_out"),
     Service("/go", "GET", Right.VIEW, "go"),
     Service("/find", "GET", Right.VIEW, "find"),
-    Service("/events", "GET", Right.VIEW, "events"),
+    Service("/events", "GET", Right.VIEW, "events", is_page=False),
     Service("/plans/{key}", "GET", Right.VIEW, "plan"),
-    Service("/export/{file}", "GET", Right.VIEW, "export"),
+    Service("/export/{file}", "GET", Right.VIEW, "export", is_page=False),
     Service("/help", "GET", Right.VIEW, "help"),
-    Service("/metrics", "GET", Right.VIEW, "metrics"),
+    Service("/metrics", "GET", Right.VIEW, "metrics", is_page=False),
     Service("/api/openapi.json", "GET", Right.VIEW, "openapi"),
     # Without a trace of the queue.
     Service("/static/{file}", "GET", None, "static"),
