@@ -86,16 +86,26 @@ def state_at(log: EventLog, point: Point, *, limit: int = LIMIT) -> QueueState:
     return take_state(projection_at(log, point), point.at, limit=limit)
 
 
-def take_state(projection: Projection, now: int, *, limit: int = LIMIT) -> QueueState:
-    """The queue as a projection has it, as of ``now``; O(open tasks)."""
+def take_state(
+    projection: Projection, now: int, *, limit: int = LIMIT, lanes: frozenset[str] | None = None
+) -> QueueState:
+    """The queue as a projection has it, as of ``now``; O(open tasks).
+
+    With ``lanes``, tasks of others are counted, and not listed.
+    """
     governing, schedules = projection.governing, projection.schedules.by_name
     # One more than wanted shows whether there are more.
     more = limit + 1
+
+    def listed(tasks: Iterable[Task]) -> Iterable[Task]:
+        seen = tasks if lanes is None else (task for task in tasks if task.lane in lanes)
+        return islice(seen, more)
+
     lists: dict[str, list[Any]] = {
-        "ready": _first(next_tasks(projection, now, limit=more), more, now),
-        "leases": [_held(projection, task, now) for task in islice(projection.leased(), more)],
-        "waiting": _first(projection.waiting(), more, now),
-        "expiring": _first(projection.past_expiry(NEVER), more, now),
+        "ready": _as_of(next_tasks(projection, now, limit=more, lanes=lanes), now),
+        "leases": [_held(projection, task, now) for task in listed(projection.leased())],
+        "waiting": _as_of(listed(projection.waiting()), now),
+        "expiring": _as_of(listed(projection.past_expiry(NEVER)), now),
         "limits": bucket_states(projection, now)[:more],
         "pauses": pause_states(projection, now)[:more],
         "schedules": [state_of(each) for _, each in sorted(schedules.items())[:more]],
@@ -137,5 +147,5 @@ def _held(projection: Projection, task: Task, now: int) -> Held:
     )
 
 
-def _first(tasks: Iterable[Task], limit: int, now: int) -> list[Task]:
-    return [task.as_of(now) for task in islice(tasks, limit)]
+def _as_of(tasks: Iterable[Task], now: int) -> list[Task]:
+    return [task.as_of(now) for task in tasks]

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import islice
 
+from msgspec.structs import replace
+
 from eventq.core.audience import EVERYTHING
 from eventq.core.choosing import Choosing
 from eventq.core.places import Places, Vacancy
@@ -19,16 +21,20 @@ from eventq.replay.rule_words import bucket_words, scope_words
 NAMED = 3
 
 
-def next_tasks(projection: Projection, now: int, *, limit: int) -> list[Task]:
+def next_tasks(
+    projection: Projection, now: int, *, limit: int, lanes: Iterable[str] | None = None
+) -> list[Task]:
     """What nodes that handle all would be given next, if so many asked now, in this order.
 
-    Without what a limit or a pause keeps back, and what is past its expiry.
+    Without what a limit or a pause keeps back, and what is past its expiry. With ``lanes``, nodes
+    that handle all of these.
     """
+    audience = EVERYTHING if lanes is None else replace(EVERYTHING, lanes=tuple(lanes))
     if not projection.governing.is_on:
-        ready = (task for task in projection.ready(now) if not is_overdue(task, now))
+        ready = (task for task in projection.ready(now, audience) if not is_overdue(task, now))
         return list(islice(ready, limit))
     with Choosing(projection, now) as choice:
-        return list(Places(Vacancy(limit), EVERYTHING).chosen(choice, now))
+        return list(Places(Vacancy(limit), audience).chosen(choice, now))
 
 
 def waits_for(projection: Projection, tasks: Iterable[Task], now: int) -> dict[int, str]:

@@ -134,7 +134,7 @@ def _served(console: Console, service: Service, answer: Any) -> Endpoint:  # noq
         person = await console.person(request)
         if service.right is not None:
             if person is None:
-                return console.nobody(request)
+                return console.nobody(request, is_page=service.is_page)
             if not person.may(service.right):
                 return console.problem(request, person, Problem(403, "You may not look."))
         try:

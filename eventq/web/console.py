@@ -173,9 +173,10 @@ class Console:
         joined = {n: ",".join(v for v in asked.getlist(n) if v) for n in asked}
         return f"{self.url(request, route_path(request))}{query_text(joined)}"
 
-    def nobody(self, request: Request) -> Response:
-        """For who has not come in."""
-        if self.sessions is not None and not is_api(request) and request.method == "GET":
+    def nobody(self, request: Request, *, is_page: bool = True) -> Response:
+        """For who has not come in: a page leads to the door."""
+        leads = is_page and not is_api(request) and request.method == "GET"
+        if self.sessions is not None and leads:
             return RedirectResponse(self.url(request, "/start"), 303)
         return self.problem(request, None, Problem(401, "You have not come in, or not lately."))
 

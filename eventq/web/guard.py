@@ -23,6 +23,8 @@ logger = SafeLogger("eventq.web")
 TARGET_BYTES = 8 * 1024
 BODY_BYTES = 1024 * 1024
 BODY_S = 10.0
+# Of a larger body so much is read and dropped: who still sends sees no answer.
+DRAINED_BYTES = 16 * 1024 * 1024
 # Answers in progress, event streams among them.
 MOST_REQUESTS = 200
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -76,7 +78,11 @@ class Guard:
         answer = _Answer(send)
         self._running += 1
         try:
-            refusal = self._refusal(scope) or await self._let_in(scope, receive, answer)
+            refusal = self._refusal(scope)
+            if refusal is None:
+                refusal = await self._let_in(scope, receive, answer)
+            elif refusal == _too_large():
+                await _whole_body(receive)
             if refusal is not None:
                 await _refuse(refusal, scope, receive, answer)
         except Exception as error:
@@ -167,7 +173,7 @@ async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: _Answe
 
 
 async def _whole_body(receive: Receive) -> bytes | Refusal:
-    body = bytearray()
+    body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_S):
             more = True
@@ -175,13 +181,14 @@ async def _whole_body(receive: Receive) -> bytes | Refusal:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return Refusal(400, "The request was cut off, so nothing was done.")
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                if len(body) > BODY_BYTES:
-                    return _too_large()
+                part = message.get("body", b"")
+                size += len(part)
+                if size <= BODY_BYTES:
+                    body += part
+                more = message.get("more_body", False) and size < DRAINED_BYTES
     except TimeoutError:
         return Refusal(408, "The request took too long to arrive, so nothing was done.")
-    return bytes(body)
+    return bytes(body) if size <= BODY_BYTES else _too_large()
 
 
 def _too_large() -> Refusal:

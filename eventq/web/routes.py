@@ -64,7 +64,7 @@ class Act(Struct, frozen=True):
     right: Right
     do: Callable[[Acting], Done]
     asks_reason: bool = True
-    """Whether it may take a reason: what changes nothing in the log never does."""
+    """Whether the log keeps a reason of it: `created` has none, nor has what appends nothing."""
 
 
 class Service(Struct, frozen=True):
@@ -75,6 +75,8 @@ class Service(Struct, frozen=True):
     right: Right | None
     name: str
     """Of the method of `Console` that answers."""
+    is_page: bool = True
+    """Whether a person reads it, who is led to the door; a program is told with a status."""
 
 
 PAGES = (
@@ -250,8 +252,8 @@ ACTS = (
     Act("/tasks/{key}/retry", Right.RETRY, acting.retry_task),
     Act("/tasks/{key}/cancel", Right.CANCEL, acting.cancel_task),
     Act("/tasks/{key}/update", Right.EDIT, acting.update_task),
-    Act("/tasks/{key}/repeat", Right.CREATE, acting.repeat_task),
-    Act("/new", Right.CREATE, acting.new_task),
+    Act("/tasks/{key}/repeat", Right.CREATE, acting.repeat_task, asks_reason=False),
+    Act("/new", Right.CREATE, acting.new_task, asks_reason=False),
     Act("/limits/pause", Right.PAUSE, acting.pause),
     Act("/limits/resume", Right.PAUSE, acting.resume),
     Act("/limits/set", Right.LIMIT, acting.set_limit),
@@ -276,11 +278,11 @@ SERVICES = (
     Service("/log-out", "POST", Right.VIEW, "log_out"),
     Service("/go", "GET", Right.VIEW, "go"),
     Service("/find", "GET", Right.VIEW, "find"),
-    Service("/events", "GET", Right.VIEW, "events"),
+    Service("/events", "GET", Right.VIEW, "events", is_page=False),
     Service("/plans/{key}", "GET", Right.VIEW, "plan"),
-    Service("/export/{file}", "GET", Right.VIEW, "export"),
+    Service("/export/{file}", "GET", Right.VIEW, "export", is_page=False),
     Service("/help", "GET", Right.VIEW, "help"),
-    Service("/metrics", "GET", Right.VIEW, "metrics"),
+    Service("/metrics", "GET", Right.VIEW, "metrics", is_page=False),
     Service("/api/openapi.json", "GET", Right.VIEW, "openapi"),
     # Without a trace of the queue.
     Service("/static/{file}", "GET", None, "static"),

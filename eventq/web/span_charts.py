@@ -73,7 +73,7 @@ def oldest_chart(span: SpanModel) -> Markup:
     """For how long the oldest ready task had been ready."""
     values: list[float | None] = [row.ready_us or 0 for row in span.oldest]
     series = [Series("oldest ready", "wait", values)]
-    return lines([row.at for row in span.oldest], "Oldest ready task", series)
+    return lines([row.at for row in span.oldest], "Oldest ready task, in samples", series)
 
 
 def bar_patterns() -> Markup:

@@ -8,17 +8,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from eventq import Queue
+from eventq.archive import archive_events, delete_archived
 from eventq.cli.stepper.app import Stepper
 from eventq.cli.stepper.keys import HINTS, KEYS
 from eventq.errors import LogUnavailableError
 from eventq.eventlog import EventLog
 from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog
+from eventq.replay.points import Point, find_end
 from tests.audit.nasty import nasty_log
 from tests.audit.screens import (
     SMALL,
@@ -380,3 +384,26 @@ def test_q_ends_it() -> None:
         assert pilot.app.return_code == 0
 
     on(story(), act)
+
+
+def test_a_log_of_which_the_beginning_is_gone(tmp_path: Path) -> None:
+    """Keys lead to its start and no further; the screen says what stands there."""
+    with Queue(f"sqlite:///{tmp_path}/queue.db") as queue:
+        for _ in range(4):
+            queue.new()
+        until = find_end(queue.log, Point(2, 0))
+        archive_events(queue.log, tmp_path / "archive", until=until)
+        delete_archived(queue.log, tmp_path / "archive", until=until, now=queue.log.head().at)
+        shown: list[str] = []
+        places: list[int] = []
+
+        async def act(pilot: Pilot[None]) -> None:
+            for key in ("home", "right", "left", "left", "end"):
+                await press(pilot, key)
+                places.append(place(pilot))
+                shown.append(screen(pilot))
+
+        on(queue.log, act, start="4")
+
+    assert places == [2, 3, 2, 2, 4]
+    assert "2 archived up to here" in shown[0]

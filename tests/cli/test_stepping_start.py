@@ -9,11 +9,13 @@ import click
 import pytest
 
 from eventq import Queue
+from eventq.archive import archive_events, delete_archived
 from eventq.cli.place import Place
 from eventq.cli.stepper import open as stepping
 from eventq.cli.stepper.app import Stepper
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, LogArchivedError
 from eventq.eventlog import open_log
+from eventq.replay.points import Point, find_end
 from tests.support import ManualClock
 
 
@@ -60,3 +62,25 @@ def test_times_ago_are_counted_by_the_clock_of_the_log(monkeypatch: pytest.Monke
     stepper = Stepper(log, clock=clock, start="0")
 
     assert stepper.cursor.now == clock.now_us() + 5
+
+
+def test_a_log_is_stepped_through_from_where_it_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of one whose beginning is archived, that is the first event that it still has."""
+    begun: list[str] = []
+    monkeypatch.setattr(stepping, "is_terminal", lambda *_: True)
+    monkeypatch.setattr(Stepper, "run", lambda self: begun.append(self._start))
+    with Queue(f"sqlite:///{tmp_path}/queue.db") as queue:
+        for _ in range(4):
+            queue.new()
+        until = find_end(queue.log, Point(2, 0))
+        archive_events(queue.log, tmp_path / "archive", until=until)
+        delete_archived(queue.log, tmp_path / "archive", until=until, now=queue.log.head().at)
+        stepping.step(Place(queue.url), at=None)
+        stepping.step(Place(queue.url), at="2")
+
+        with pytest.raises(LogArchivedError):
+            stepping.step(Place(queue.url), at="1")
+
+    assert begun == ["3", "2"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+from typing import Any
+
 import pytest
 from starlette.routing import Route
 
@@ -14,6 +18,7 @@ from tests.web.desk import SECRET, Desk, MakeDesk
 
 # What nobody needs to have come in for.
 OPEN = {"/start", "/static/{file}"}
+PATIENT_S = 60.0
 
 
 def test_every_route_stands_in_the_table(desk: Desk) -> None:
@@ -93,6 +98,56 @@ def test_a_lane_bounds_what_is_seen_and_done(full: Desk) -> None:
     full.post("/new", 403, tags="{}")
     assert "behind" not in full.get("/")
     assert "cancelled" in full.done(f"/tasks/{number}/cancel")
+
+
+def test_lists_of_a_lane_are_not_cut_by_other_lanes(
+    make_desk: MakeDesk, queue: eventq.Queue
+) -> None:
+    """Those of another come first, and are more than a list holds; also where a limit is set."""
+    for n in range(12):
+        queue.new({"n": n}, priority=5, max_age="1h")
+        queue.new({"n": n}, delay="1h")
+    queue.new({"n": 0}, key="mine", lane="mail", max_age="2h")
+    queue.new({"n": 0}, key="later", lane="mail", delay="2h")
+    desk = make_desk()
+    desk.may(Right.VALUES, lanes=["mail"])
+
+    def lists() -> list[list[str]]:
+        page = desk.json("/now")
+        return [[row["key"] for row in page[name]] for name in ("ready", "scheduled", "expiring")]
+
+    plain = lists()
+    queue.limit("smtp", running=1)
+
+    assert plain == lists() == [["mine"], ["later"], ["mine"]]
+
+
+def test_what_runs_is_told_up_to_ten_with_how_many_more(tmp_path: Path) -> None:
+    """A person of one lane sees its own, though it began last."""
+    begun, told = threading.Barrier(12), threading.Barrier(12)
+    pages: list[dict[str, Any]] = []
+    shown: list[str] = []
+    with eventq.Queue(f"sqlite:///{tmp_path}/queue.db", workers=12) as queue:
+        desk = Desk(queue, tmp_path / "cache")
+
+        def work(_ctx: eventq.Context, _task: eventq.Task) -> None:
+            if begun.wait(PATIENT_S) == 0:
+                pages.append(desk.json("/now"))
+                shown.append(desk.get("/"))
+                desk.may(Right.VALUES, lanes=["mail"])
+                pages.append(desk.json("/now"))
+            told.wait(PATIENT_S)
+
+        queue.new_many({"n": n} for n in range(11))
+        queue.new({"n": 11}, key="mine", lane="mail")
+        queue.run(work, until="idle", signals=False)
+        desk.close()
+    everything, lane = pages
+
+    assert (len(everything["leases"]), everything["more_leases"]) == (10, 2)
+    assert "and 2 more" in shown[0]
+    assert [lease["task"]["key"] for lease in lane["leases"]] == ["mine"]
+    assert lane["more_leases"] == 0
 
 
 def test_a_console_without_access_is_not_mounted(queue: eventq.Queue) -> None:

@@ -171,6 +171,9 @@ def test_a_reason_may_be_asked_for(make_desk: MakeDesk, queue: eventq.Queue) -> 
     desk.post(f"/tasks/{task.key}/cancel", 422, reason=" ")
 
     assert "is cancelled" in desk.done(f"/tasks/{task.key}/cancel", reason="because")
+    assert 'id="repeat-reason"' not in desk.get(f"/tasks/{task.key}")
+    assert "is made like" in desk.done(f"/tasks/{task.key}/repeat")
+    assert "is ready" in desk.done("/new", tags="{}")
 
 
 def test_the_log_is_verified_in_the_background(full: Desk) -> None:

@@ -44,6 +44,20 @@ def test_an_address_of_64_kib_is_refused(server: ConsoleServer, queue: eventq.Qu
     assert queue.log.head() == before
 
 
+def test_who_sends_too_much_is_told_so(server: ConsoleServer, queue: eventq.Queue) -> None:
+    """Only once all of it was sent do most clients look for an answer."""
+    before = queue.log.head()
+    base = f"127.0.0.1:{server.port}"
+    head = (
+        f"POST /new HTTP/1.1\r\nHost: {base}\r\nOrigin: http://{base}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10000000\r\n\r\n"
+    )
+    answer = sent(server, head.encode() + b"x" * 10_000_000)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert queue.log.head() == before
+
+
 def test_half_a_request_changes_nothing(server: ConsoleServer, queue: eventq.Queue) -> None:
     """Cut off within its headers, or within its body."""
     before = queue.log.head()

@@ -55,3 +55,23 @@ def test_a_log_that_is_archived_under_an_open_console(tmp_path: Path) -> None:
     assert "--archive" in gone
     assert page["counts"] == whole
     assert integrity["segments"][0]["last"] == until.seq
+
+
+def test_the_past_of_a_log_of_which_the_beginning_is_gone(tmp_path: Path) -> None:
+    """A console that opens it later, without the archive, has all that the log still has."""
+    folder = tmp_path / "archive"
+    with eventq.Queue(f"sqlite:///{tmp_path}/queue.db", workers=1) as queue:
+        fill(queue)
+        log = queue.log
+        until = find_end(log, Point(log.head().seq // 2, 0))
+        archive_events(log, folder, until=until)
+        delete_archived(log, folder, until=until, now=log.head().at)
+        desk = Desk(queue, tmp_path / "cache")
+        start, end = until.seq, log.head().seq
+        for seq in (end - 1, start, start + 1, end - 2, start):
+            wanted = state_at(log, find_point(log, seq, now=log.head().at)).counts
+            assert desk.json(f"/now?at={seq}")["counts"] == wanted
+        gone = desk.get(f"/?at={start - 1}", 404)
+        desk.close()
+
+    assert "--archive" in gone

@@ -276,3 +276,11 @@ def test_a_moment_keeps_what_is_asked(full: Desk) -> None:
     assert parse_qsl(typed.partition("?")[2])[:2] == [("text", "a&b=c %"), ("state", "ready")]
     assert chosen.headers["location"] == f"/tasks?{asked}&at=3"
     assert elsewhere.headers["location"] == "/?at=3"
+
+
+def test_a_final_task_has_no_next_wait(full: Desk) -> None:
+    """It is not retried, whatever its policy was."""
+    found = [dict(full.json(f"/tasks/{key}")["facts"]) for key in ("img%2F1", "behind")]
+
+    assert "backoff" not in found[0]
+    assert found[1]["backoff"].startswith("linear: next ")

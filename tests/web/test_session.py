@@ -97,6 +97,12 @@ def test_a_session_ends(client: TestClient, sessions: Sessions, watch: Watch) ->
     assert client.get("/api/now").status_code == 401
 
 
+@pytest.mark.parametrize("path", ["/events", "/metrics", "/export/tasks.csv"])
+def test_a_program_is_told_by_the_status(client: TestClient, path: str) -> None:
+    """It would take the page of the door for what it has asked for."""
+    assert client.get(path).status_code == 401
+
+
 def test_logging_out_ends_the_session(client: TestClient, sessions: Sessions) -> None:
     """Also for who kept the cookie."""
     come_in(client, sessions.new_code())

@@ -21,9 +21,9 @@ from eventq.core.moves import change
 from eventq.core.projection import Projection
 from eventq.core.task import Task
 from eventq.core.values import NODE
-from eventq.errors import EventqError, LogCorruptError
+from eventq.errors import EventqError, LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import EventLog
-from eventq.replay.fold import apply_one, catch_up, check_follows, task_history
+from eventq.replay.fold import apply_one, catch_up, check_follows, decode_events
 from eventq.replay.points import Point, PointLike, find_point
 from eventq.replay.query import Stats, take_stats
 from eventq.snapshot import projection_at
@@ -43,7 +43,7 @@ Condition = Callable[[Projection, Event, Task | None], bool]
 
 
 class Cursor:
-    """A place in a log, with the projection there; starts at position 0.
+    """A place in a log, with the projection there; starts where the log does.
 
     ``now`` (microseconds) is what "end" and times ago are counted from; set it again while the
     log grows. Memory is bounded by the open tasks and by the constants of this module. A method
@@ -62,6 +62,9 @@ class Cursor:
         self._undos: deque[Undo] = deque(maxlen=UNDOS_KEPT)
         # The commit whose seal was computed last, by its position.
         self._checked = 0
+        start = self._begin()
+        if start:
+            self._start_at(start, _ignore)
 
     @property
     def seq(self) -> int:
@@ -75,7 +78,7 @@ class Cursor:
 
     @property
     def event(self) -> Event | None:
-        """The event at the position; None at 0."""
+        """The event at the position; None where the log starts."""
         return self.step.event
 
     @property
@@ -92,10 +95,11 @@ class Cursor:
         return True
 
     def backward(self, count: int = 1) -> bool:
-        """Moves back by so many events, or to position 0; returns whether it moved."""
-        if not self.seq:
+        """Moves back by so many events, or to the log's start; returns whether it moved."""
+        start = self._begin()
+        if self.seq <= start:
             return False
-        self._move(max(0, self.seq - count))
+        self._move(max(start, self.seq - count))
         return True
 
     def jump(self, point: PointLike, *, progress: Progress | None = None) -> None:
@@ -165,31 +169,37 @@ class Cursor:
         # A jump may have left the view later than its event.
         self._projection.advance_to(self._projection.decided_at)
         try:
-            self._go(max(0, seq - 1), progress)
-            self.step = self._forward() if seq else CursorStep()
+            start = self._begin()
+            self._go(max(start, seq - 1), start, progress)
+            self.step = self._forward() if seq > start else CursorStep()
         except BaseException:
             self._projection.advance_to(self._projection.decided_at)
             self._stand()
             raise
 
-    def _go(self, seq: int, progress: Progress) -> None:
-        """Goes to the position, whichever way is shortest."""
+    def _begin(self) -> int:
+        """The position before the first event that the log holds; an archive run moves it on."""
+        return self._log.start().seq
+
+    def _go(self, seq: int, start: int, progress: Progress) -> None:
+        """Goes to the position, whichever way is shortest; the log holds what is behind start."""
         distance = seq - self.seq
         if self._is_near_behind(distance):
             for _ in range(-distance):
                 self._back()
             return
         # The last stretch goes step by step, so that its undos are kept.
-        near = max(0, seq - STEPWISE_EVENTS)
+        near = max(start, seq - STEPWISE_EVENTS)
+        is_elsewhere = distance < 0 or self.seq < start
         try:
-            if distance < 0 or is_quicker_from_snapshot(self._log, after=self.seq, until=near):
+            if is_elsewhere or is_quicker_from_snapshot(self._log, after=self.seq, until=near):
                 self._start_at(near, progress)
             elif self.seq < near:
                 self._undos.clear()
                 catch_up(self._projection, reporting(self._log, progress), until=near)
         except LogCorruptError as error:
             # Half of a commit may have been folded.
-            self._start_at(max(0, min(near, error.position - 1)), progress)
+            self._start_at(max(start, min(near, error.position - 1)), progress)
             raise
         while self.seq < seq:
             self._on()
@@ -235,30 +245,37 @@ class Cursor:
     def _back(self) -> Task | None:
         """Takes the last event back; returns the task of the one before, if it is open."""
         seq = self.seq
-        if self._projection.governing.is_on:
-            # What rates and turns have forgotten, only the fold can tell.
+        before = self._window.event(seq - 1)
+        is_at_archive = before is None and seq > 1
+        if self._projection.governing.is_on or is_at_archive or not self._take_back(before):
+            # What rates and turns have forgotten, and what is archived, only the fold can tell.
             self._start_at(seq - 1, _ignore)
-            before = self._window.event(seq - 1)
-            return None if before is None else self._projection.tasks.get(before.task)
+        return None if before is None else self._projection.tasks.get(before.task)
+
+    def _take_back(self, before: Event | None) -> bool:
+        """Takes the last event back by what it replaced; returns whether that is known."""
+        seq = self.seq
         commit, event = self._stored(seq)
         at, seal = commit.at, commit.seal
         if seq == commit.first:
             earlier = self._window.commit(seq - 1)
             at, seal = 0 if earlier is None else earlier.at, commit.prev
-        before = self._window.event(seq - 1)
         decided_at = at if before is None else before.decided_at
         # Looked up before it is taken off, so that a failure changes nothing.
-        undo = self._undos[-1] if self._undos else self._past.undo_of(self._projection, event)
+        try:
+            undo = self._undos[-1] if self._undos else self._past.undo_of(self._projection, event)
+        except LogArchivedError:
+            return False
         self._projection.step_back(event, undo, at=at, decided_at=decided_at, seal=seal)
         if self._undos:
             self._undos.pop()
-        return None if before is None else self._projection.tasks.get(before.task)
+        return True
 
     def _stand(self) -> None:
         """Looks at the present position as if it had just been reached."""
         self.step = CursorStep()
         with suppress(EventqError):
-            if self.seq:
+            if self.seq > self._begin():
                 self._back()
                 self.step = self._forward()
 
@@ -270,11 +287,11 @@ class Cursor:
         return found
 
     def _events_of(self, task: int | None, *, back: bool) -> Iterable[Event]:
-        """The events of a task, or of all, in the order in which a search goes."""
+        """The events of a task, or of all, that the log holds, in the order of a search."""
         if task in {None, NODE}:
             read = read_backward if back else read_forward
             return read(self._log, self.seq)
-        history = task_history(self._log, task)
+        history = decode_events(self._log.history(task))
         return reversed(history) if back else history
 
     def _run(
@@ -296,7 +313,8 @@ class Cursor:
         try:
             if back and self._projection.governing.is_on:
                 return self._run_stretches(holds, progress)
-            while self.seq if back else self._window.event(self.seq + 1):
+            start = self._begin()
+            while self.seq > start if back else self._window.event(self.seq + 1):
                 if holds(self._back() if back else self._on()):
                     return True
             return False
@@ -308,9 +326,9 @@ class Cursor:
 
         Each is twice as long as the one before, so that few are folded however long the log is.
         """
-        until, length = self.seq, STEPWISE_EVENTS
-        while until:
-            begin, found = max(0, until - length), None
+        start, until, length = self._begin(), self.seq, STEPWISE_EVENTS
+        while until > start:
+            begin, found = max(start, until - length), None
             self._start_at(begin, progress)
             while True:
                 event = self._window.event(self.seq)
@@ -323,7 +341,7 @@ class Cursor:
                 self._start_at(found, progress)
                 return True
             until, length = begin, 2 * length
-        self._start_at(0, progress)
+        self._start_at(start, progress)
         return False
 
 

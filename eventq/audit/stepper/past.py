@@ -20,9 +20,9 @@ from eventq.core.queue_events import Followed, Joined, Left, Renewed, Unfollowed
 from eventq.core.schedules import Schedule
 from eventq.core.task import FINAL, Task, TaskState
 from eventq.core.values import NODE
-from eventq.errors import LogCorruptError
+from eventq.errors import LogArchivedError, LogCorruptError
 from eventq.eventlog.contract import READ_EVENTS, EventLog
-from eventq.replay.fold import decode_events, task_history
+from eventq.replay.fold import decode_events, task_history, task_of
 from eventq.replay.points import Point
 from eventq.snapshot import projection_at
 from eventq.snapshot.starting import projection_at_start
@@ -68,11 +68,16 @@ class UndoLookup:
         )
 
     def task_before(self, event: Event) -> Task | None:
-        """The event's task before it, final or not; None where there was none."""
+        """The event's task before it, final or not; None where there was none.
+
+        And where the log keeps nothing of it: it was final then, and is archived.
+        """
         if not event.task or isinstance(event.body, Created):
             return None
-        history = task_history(self._log, event.task)
-        return fold_events(self._log.namespace, history, until=event.seq - 1)
+        try:
+            return task_of(self._log, event.task, until=event.seq - 1)
+        except LogArchivedError:
+            return None
 
     def _stranger_before(
         self, projection: ReversibleProjection, event: Event
@@ -142,10 +147,15 @@ class UndoLookup:
         return sign
 
     def _find_sign(self, worker: str, seq: int) -> Sign:
-        for event in self._window.backward(seq):
-            body = event.body
-            if isinstance(body, (Leased, Renewed)) and body.worker == worker:
-                return Sign(worker, event.seq, event.decided_at, body.ttl_us)
+        try:
+            for event in self._window.backward(seq):
+                body = event.body
+                if isinstance(body, (Leased, Renewed)) and body.worker == worker:
+                    return Sign(worker, event.seq, event.decided_at, body.ttl_us)
+        except LogArchivedError:
+            holder = projection_at_start(self._log, until=seq).holders.get(worker)
+            if holder is not None:
+                return Sign(worker, holder.seen_seq, holder.seen_at, holder.ttl_us)
         raise LogCorruptError(seq, f"node {worker} holds a lease that nothing gave it")
 
 

@@ -29,9 +29,9 @@ class Window:
         self._pieces: deque[dict[int, tuple[Commit, Event]]] = deque(maxlen=PIECES_KEPT)
 
     def find(self, seq: int) -> tuple[Commit, Event] | None:
-        """The event at the position, and its commit; None behind the end of the log.
+        """The event at the position, and its commit; None behind the log's end, and at its start.
 
-        Raises LogCorruptError where the log cannot give it.
+        Raises LogCorruptError where the log cannot give it, and LogArchivedError before its start.
         """
         for piece in reversed(self._pieces):
             if seq in piece:
@@ -58,7 +58,7 @@ class Window:
         """The events from one position to another, as far as the log has and can give them."""
         found: list[Event] = []
         try:
-            for seq in range(max(first, 1), last + 1):
+            for seq in range(max(first, self._log.start().seq + 1), last + 1):
                 event = self.event(seq)
                 if event is None:
                     break
@@ -75,10 +75,13 @@ class Window:
         yield from read_backward(self._log, near)
 
     def _read(self, seq: int) -> list[Commit]:
+        start = self._log.start().seq
+        if seq == start:
+            return []
         # With as many before it as behind it, since people go both ways.
-        start = max(0, seq - 1 - PIECE_EVENTS // 2)
+        after = min(max(start, seq - 1 - PIECE_EVENTS // 2), seq - 1)
         try:
-            commits = self._log.read(after=start, limit=PIECE_EVENTS)
+            commits = self._log.read(after=after, limit=PIECE_EVENTS)
         except LogCorruptError:
             # The damage may be a neighbour's.
             commits = self._log.read(after=seq - 1, limit=1)

@@ -174,6 +174,15 @@ class Stepper(App[None]):
 
         self._at_length(f"going to {visible(point)}", jump)
 
+    def action_start(self) -> None:
+        """Goes to where the log starts."""
+
+        def move(_progress: Progress) -> str:
+            self.cursor.backward(self.cursor.seq)
+            return ""
+
+        self._at_length("going to the start", move)
+
     def action_jump(self) -> None:
         """Asks for a point and goes there."""
         self._ask("go to (1041, 2030-01-31T12:00:00Z, -2h, -500, end):", self.action_go)
@@ -333,7 +342,8 @@ class Stepper(App[None]):
 
     def _take_scene(self) -> Scene:
         events = self.cursor.events(before=SIDE_EVENTS, after=SIDE_EVENTS)
-        return Scene(self.cursor.view(limit=LISTED_TASKS), events, self._events_log.head().seq)
+        log, view = self._events_log, self.cursor.view(limit=LISTED_TASKS)
+        return Scene(view, events, log.start().seq, log.head().seq)
 
 
 def _bar(text: str, style: str, width: int) -> Text:

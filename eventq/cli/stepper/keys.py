@@ -23,7 +23,7 @@ KEYS = (
     Key("left,up,h,p", "left up h p", "step(-1)", "one event back"),
     Key("pagedown", "page down", "step(100)", "100 events on"),
     Key("pageup", "page up", "step(-100)", "100 events back"),
-    Key("home", "home", "go('0')", "before the first event"),
+    Key("home", "home", "start", "before the first event"),
     Key("end", "end", "go('end')", "to the end of the log"),
     Key("g", "g", "jump", "go to a point: a position, an instant, a time ago, end"),
     Key("t", "t", "find('task', 'next')", "next event of this task"),

@@ -35,6 +35,7 @@ def step(place: Place, *, at: str | None) -> None:
         refuse(f"--step needs textual, which is not installed: {INSTALL}")
     with place.open_log() as log:
         # An invalid point is reported before the screen opens.
-        start = at or ("1" if log.head().seq else END)
+        begin = log.start().seq
+        start = at or (str(begin + 1) if log.head().seq > begin else END)
         point_of(log, start, "--from")
         Stepper(log, clock=SystemClock(), start=start).run()

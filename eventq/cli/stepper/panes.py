@@ -72,6 +72,8 @@ class Scene(Struct, frozen=True):
 
     view: CursorView
     events: list[Event]
+    start: int
+    """The position before the first event that the log holds."""
     end: int
 
 
@@ -91,11 +93,12 @@ def event_lines(scene: Scene, *, width: int, height: int) -> Lines:
     task = step.event.task if step.event is not None else 0
     digits = len(str(max(scene.end, 1)))
     rows: list[Event | str] = [*events]
-    if not events or events[0].seq == 1:
-        rows.insert(0, f" {0:>{digits}} the beginning")
+    if not events or events[0].seq == scene.start + 1:
+        what = "archived up to here" if scene.start else "the beginning"
+        rows.insert(0, f" {scene.start:>{digits}} {what}")
     if (events[-1].seq if events else 0) < scene.end:
         rows.append(" what follows cannot be read or is further on")
-    seqs = [0 if isinstance(row, str) else row.seq for row in rows]
+    seqs = [scene.start if isinstance(row, str) else row.seq for row in rows]
     index = seqs.index(scene.view.seq) if scene.view.seq in seqs else 0
     begin = max(0, min(index - height // 2, len(rows) - height))
     lines = [

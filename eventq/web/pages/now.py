@@ -101,6 +101,7 @@ class NowModel(Struct, frozen=True):
     more_groups: int
     oldest_ready_at: datetime | None
     leases: list[LeaseRow]
+    more_leases: int
     ready: list[TaskRow]
     scheduled: list[TaskRow]
     expiring: list[TaskRow]
@@ -116,7 +117,7 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
     del question
     with sight.seen() as projection:
         now = sight.at
-        state = take_state(projection, now, limit=ROWS)
+        state = take_state(projection, now, limit=ROWS, lanes=veil.lanes)
         found = OpenTasks.of(projection, now)
         seen = [] if veil.lanes is None else veil.seen_of(projection.tasks.values())
         nodes = _nodes(projection, now)
@@ -127,9 +128,8 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
     groups = [group for group in _groups(found) if veil.sees(group.lane)]
     span_us, rates = _rates(sight.log, state.seq, state.at)
     oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
-    running = [held for held in state.leases if veil.sees(held.task.lane)]
-    hidden = veils_of(sight.log, tags_of(held.task for held in running), veil)
-    leases = [_lease(held, now, veil, hidden(held.task.number)) for held in running]
+    hidden = veils_of(sight.log, tags_of(held.task for held in state.leases), veil)
+    leases = [_lease(held, now, veil, hidden(held.task.number)) for held in state.leases]
     model = NowModel(
         seq=state.seq,
         at=instant(state.at),
@@ -142,6 +142,7 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         more_groups=max(0, len(groups) - GROUPS),
         oldest_ready_at=min(oldest, default=None),
         leases=leases,
+        more_leases=sum(group.leased for group in groups) - len(leases),
         ready=task_rows(sight.log, state.ready, now, veil, waits),
         scheduled=task_rows(sight.log, state.waiting, now, veil),
         expiring=task_rows(sight.log, state.expiring, now, veil),

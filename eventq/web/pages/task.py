@@ -17,7 +17,7 @@ from eventq.audit.why import Why, explain
 from eventq.core.commits import Event, Unknown
 from eventq.core.events import Created, Failed, Noted, Progressed, Told
 from eventq.core.moves import fold_events
-from eventq.core.task import Task, TaskState, instant
+from eventq.core.task import FINAL, Task, TaskState, instant
 from eventq.core.values import ErrorInfo
 from eventq.errors import TaskNotFoundError
 from eventq.eventlog.contract import EventLog
@@ -334,6 +334,10 @@ def _said_in(history: list[Event]) -> list[str]:
     return sorted(found - {""})
 
 
+def _backoff_words(task: Task) -> str:
+    return f"{task.policy.backoff}: next {wait_words(task.policy, task.retry_count + 1)}"
+
+
 def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
     policy = task.policy
     most = "any number" if policy.max_retries is None else f"{policy.max_retries:,}"
@@ -343,7 +347,7 @@ def _facts(task: Task, veil: Veil) -> list[tuple[str, str]]:
         ("priority", str(task.priority)),
         ("attempts", f"{task.attempt:,}"),
         ("retries", f"{task.retry_count:,} of {most}"),
-        ("backoff", f"{policy.backoff}: next {wait_words(policy, task.retry_count + 1)}"),
+        ("backoff", None if task.recorded_state in FINAL else _backoff_words(task)),
         ("node", task.worker),
         ("schedule", task.schedule),
         ("unique", None if veil.hides_values else task.unique),

@@ -27,8 +27,20 @@
   };
 
   // One page in the place of another, without a flash.
-  let asking = null, going = false;
-  const show = async (address, { keeps = false } = {}) => {
+  let asking = null, going = false, shown = location.href.split("#")[0];
+  // What has the focus, to be found again among new elements: by its id, its address or its label.
+  const keepFocus = () => {
+    const at = document.activeElement;
+    const name = ["id", "href", "aria-label"].find((each) => at && at.getAttribute(each));
+    if (!name || at === body()) return () => {};
+    const pick = `${at.localName}[${name}="${CSS.escape(at.getAttribute(name))}"]`;
+    const place = [...document.querySelectorAll(pick)].indexOf(at);
+    return () => {
+      const found = [...document.querySelectorAll(pick)];
+      if (document.activeElement === body() && found.length) found[Math.min(place, found.length - 1)].focus({ preventScroll: true });
+    };
+  };
+  const show = async (address, { keeps = false, pushes = false } = {}) => {
     if (asking) asking.abort();
     // Where somebody wants to go beats what happens live.
     going = !keeps;
@@ -39,6 +51,7 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       // Somebody may have begun to act on the page while the next one was on its way.
       if (mine !== asking || (keeps && busy())) return;
+      const focusAgain = keepFocus();
       const scrolls = [...document.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
       const [told, main] = [document.querySelector("main > .told"), page.getElementById("main")];
       // What was done is told once, and its undo stays at hand while the page goes on.
@@ -58,8 +71,11 @@
       // It looks for tasks as of the moment; what is being typed there stays.
       const found = page.querySelector(".search");
       if (search && found && !search.contains(document.activeElement)) search.replaceWith(found);
-      if (!keeps) history.replaceState(null, "", answer.url);
+      if (pushes && answer.url !== location.href) history.pushState(null, "", answer.url);
+      else if (!keeps) history.replaceState(null, "", answer.url);
+      shown = location.href.split("#")[0];
       ready();
+      focusAgain();
       going = false;
       if (answer.status === 202) setTimeout(() => { if (mine === asking) show(address, { keeps }); }, 500);
     } catch (error) {
@@ -91,11 +107,19 @@
     } catch { mine.until = 0; }
   };
 
-  // The slider: it asks when the hand rests for a moment.
-  let sliding = false, resting = null, playing = null;
-  const slideTo = (seq) => {
-    const head = Number(body().dataset.head);
-    show(addressAt(Math.max(0, Math.min(seq, head))));
+  // The slider: it asks when the hand rests for a moment. A drag is one moment of the history.
+  let sliding = false, holding = false, dragged = false, resting = null, playing = null;
+  const slideTo = (seq, how) => {
+    const head = Number(body().dataset.head), begin = $("slider") ? Number($("slider").min) : 0;
+    show(addressAt(Math.max(begin, Math.min(seq, head))), how);
+  };
+  const rest = () => {
+    clearTimeout(resting);
+    resting = setTimeout(() => {
+      const pushes = !dragged;
+      dragged = sliding = holding;
+      slideTo(Number($("slider").value), { pushes });
+    }, 150);
   };
   const here = () => Number(body().dataset.at ?? body().dataset.head);
   const stopPlaying = () => { clearInterval(playing); playing = null; if ($("play")) $("play").textContent = "Play"; };
@@ -150,29 +174,43 @@
     }
     refresh();
   };
+  const below = (path) => new URL(path, new URL(root, location.href));
+  const regain = async () => {
+    deafen();
+    const away = new AbortController();
+    try {
+      // Nobody is known any more, as after a restart: there is a door.
+      if ((await fetch(below("events"), { signal: away.signal })).status === 401) return location.assign(below("start"));
+    } catch { /* It is asked again. */ } finally { away.abort(); }
+    setTimeout(listen, 3000);
+  };
   const listen = () => {
     if (stream || "at" in body().dataset || !document.querySelector(".slider")) return;
-    stream = new EventSource(new URL("events", new URL(root, location.href)));
+    stream = new EventSource(below("events"));
     stream.addEventListener("beat", beat);
     stream.addEventListener("bye", () => location.reload());
     stream.addEventListener("error", () => {
       lost();
       // The browser tries again by itself, unless the server said that there is no stream.
-      if (stream && stream.readyState === EventSource.CLOSED) { deafen(); setTimeout(listen, 3000); }
+      if (stream && stream.readyState === EventSource.CLOSED) regain();
     });
   };
   const deafen = () => { if (stream) { stream.close(); stream = null; } };
 
   // Keys.
-  let first = null, chosen = -1;
+  let first = null, chosen = -1, chosenPath = null;
   const rows = () => [...document.querySelectorAll("main [data-row]")];
   const choose = (step) => {
     const found = rows();
     if (!found.length) return;
-    chosen = Math.max(0, Math.min(found.length - 1, chosen + step));
-    document.querySelectorAll("tr.chosen").forEach((row) => row.classList.remove("chosen"));
-    found[chosen].closest("tr").classList.add("chosen");
+    mark(Math.max(0, Math.min(found.length - 1, chosen + step)));
     found[chosen].focus();
+  };
+  const mark = (place) => {
+    const row = rows()[chosen = place];
+    document.querySelectorAll("tr.chosen").forEach((each) => each.classList.remove("chosen"));
+    chosenPath = row ? row.pathname : null;
+    if (row) row.closest("tr").classList.add("chosen");
   };
   const hold = () => {
     held = !held;
@@ -181,12 +219,12 @@
   };
   const keys = {
     "/": () => $("search") && $("search").focus(),
-    "?": () => location.assign(new URL("help", new URL(root, location.href))),
+    "?": () => location.assign(below("help")),
     "[": () => slideTo(here() - 1),
     "]": () => slideTo(here() + 1),
     j: () => choose(1),
     k: () => choose(-1),
-    l: () => show(addressAt(null)),
+    l: () => show(addressAt(null), { pushes: true }),
     h: hold,
   };
   document.addEventListener("keydown", (event) => {
@@ -208,15 +246,19 @@
     if (event.target.id !== "slider") return;
     sliding = true;
     stopPlaying();
-    clearTimeout(resting);
-    const seq = Number(event.target.value);
-    resting = setTimeout(() => { sliding = false; slideTo(seq); }, 150);
+    rest();
   });
+  document.addEventListener("pointerdown", (event) => { holding = event.target.id === "slider"; });
+  for (const name of ["pointerup", "pointercancel"]) {
+    document.addEventListener(name, () => { holding = false; if (sliding) rest(); });
+  }
+  // Back and on, among the moments of this page; to a place within it is no other moment.
+  window.addEventListener("popstate", () => { if (location.href.split("#")[0] !== shown) { stopPlaying(); show(location.href); } });
   document.addEventListener("click", (event) => {
     const at = event.target;
     if (at.id === "play") play();
     if (at.id === "hold") hold();
-    if (at.id === "earlier" || at.id === "later" || at.id === "live") { event.preventDefault(); stopPlaying(); show(at.href); }
+    if (at.id === "earlier" || at.id === "later" || at.id === "live") { event.preventDefault(); stopPlaying(); show(at.href, { pushes: true }); }
     if (at.dataset.copies) {
       navigator.clipboard.writeText(at.previousElementSibling.textContent).then(() => { at.textContent = "Copied"; }, () => { at.textContent = "Select it, and copy"; });
     }
@@ -230,7 +272,7 @@
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
   const ready = () => {
-    chosen = -1;
+    mark(rows().findIndex((row) => row.pathname === chosenPath));
     localise(document);
     load();
     document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
@@ -249,10 +291,14 @@
 
   // The start code comes behind the hash, which no server and no log sees.
   const comeIn = $("come-in");
-  if (comeIn && location.hash.length > 1) {
+  const comeInByHash = () => {
+    if (!comeIn || location.hash.length < 2) return;
     $("code").value = location.hash.slice(1);
     history.replaceState(null, "", location.pathname);
     comeIn.submit();
-  }
+  };
+  // A new address from the terminal may be put into this very tab.
+  window.addEventListener("hashchange", comeInByHash);
+  comeInByHash();
   ready();
 })();

@@ -161,6 +161,48 @@ def test_it_connects_again_when_the_server_comes_back(
     visit.problems.clear()
 
 
+def test_a_page_left_open_over_a_restart_leads_to_the_door(
+    visit: Visit, queue: eventq.Queue, served: ConsoleServer, tmp_path: Path
+) -> None:
+    """The new server knows no sessions; its start address works in the same tab."""
+    page = visit.page
+    expect(page.locator("#pulse")).to_have_text("Live")
+    served.stop()
+    for ending in [each for each in threading.enumerate() if each.name == "console"]:
+        ending.join(PATIENT_S)
+    address, options = Address(port=served.port), Options(cache=tmp_path / "cache")
+    again = ConsoleServer(queue, Person("ada@here"), options, address)
+    thread = threading.Thread(target=again.run)
+    thread.start()
+    page.wait_for_url("**/start", timeout=30_000)
+    page.goto(again.start_url())
+    page.wait_for_url(f"{visit.base}/")
+    expect(page.locator("#pulse")).to_have_text("Live")
+    again.stop()
+    thread.join()
+
+    # What the browser itself says of a server that is gone, and of the status 401.
+    assert all("ERR_" in problem or "401" in problem for problem in visit.problems)
+    visit.problems.clear()
+
+
+def test_what_happens_leaves_the_focus_where_it_is(visit: Visit, queue: eventq.Queue) -> None:
+    """On a row, which may have moved, and on a link; keys go on from the chosen row."""
+    page, rows = visit.page, visit.page.locator("main [data-row]")
+    page.keyboard.press("j")
+    key = rows.first.inner_text()
+    queue.new({"n": 5}, key="first", priority=99)
+    expect(rows.first).to_have_text("first", timeout=20_000)
+    focused = page.locator(":focus").inner_text(), page.locator("tr.chosen [data-row]").inner_text()
+    page.locator("nav a").nth(2).focus()
+    link = page.locator(":focus").inner_text()
+    queue.new({"n": 6}, key="second", priority=100)
+    expect(rows.first).to_have_text("second", timeout=20_000)
+
+    assert focused == (key, key)
+    assert page.locator(":focus").inner_text() == link
+
+
 def test_verifying_is_seen_to_its_end(visit: Visit) -> None:
     """The page asks again by itself, though nothing happens in the log."""
     visit.go("/integrity")

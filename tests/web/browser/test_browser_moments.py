@@ -119,6 +119,16 @@ def test_the_slider_is_dragged_and_plays(visit: Visit, queue: eventq.Queue) -> N
     page.click("#play")
     expect(page.locator("#play")).to_have_text("Play")
 
+    page.go_back()
+    page.wait_for_url(f"**/?at={last}")
+    expect(page.locator("body")).to_have_attribute("data-at", str(last))
+    page.click("#earlier")
+    page.wait_for_url(f"**/?at={last - 1}")
+    page.click("#live")
+    expect(page.locator("#pulse")).to_have_text("Live")
+    page.go_back()
+
+    expect(page.locator("body")).to_have_attribute("data-at", str(last - 1))
     assert last / 4 < dragged < last * 3 / 4
 
 
@@ -156,8 +166,15 @@ def test_a_log_is_archived_under_an_open_page(
     queue.new({"n": 5}, key="later", priority=99)
     expect(page.locator("main [data-row]").first).to_have_text("later", timeout=20_000)
     expect(page.locator("#slider")).to_have_attribute("min", str(until.seq))
+    visit.go(f"/?at={until.seq + 1}")
+    page.keyboard.press("[")
+    expect(page.locator("body")).to_have_attribute("data-at", str(until.seq))
+    with page.expect_response("**/?at=*") as answer:
+        page.keyboard.press("[")
+    stays = answer.value.url
     visit.go("/?at=8")
 
+    assert stays.endswith(f"?at={until.seq}")
     assert "--archive" in page.inner_text("main")
     assert "Traceback" not in page.content()
     # The browser itself reports the status 404.
