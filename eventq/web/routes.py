@@ -64,7 +64,7 @@ class Act(Struct, frozen=True):
     right: Right
     do: Callable[[Acting], Done]
     asks_reason: bool = True
-    """Whether it may take a reason: what changes nothing in the log never does."""
+    """Whether it may take a reason: not where the log has no place for one."""
 
 
 class Service(Struct, frozen=True):
@@ -250,8 +250,8 @@ ACTS = (
     Act("/tasks/{key}/retry", Right.RETRY, acting.retry_task),
     Act("/tasks/{key}/cancel", Right.CANCEL, acting.cancel_task),
     Act("/tasks/{key}/update", Right.EDIT, acting.update_task),
-    Act("/tasks/{key}/repeat", Right.CREATE, acting.repeat_task),
-    Act("/new", Right.CREATE, acting.new_task),
+    Act("/tasks/{key}/repeat", Right.CREATE, acting.repeat_task, asks_reason=False),
+    Act("/new", Right.CREATE, acting.new_task, asks_reason=False),
     Act("/limits/pause", Right.PAUSE, acting.pause),
     Act("/limits/resume", Right.PAUSE, acting.resume),
     Act("/limits/set", Right.LIMIT, acting.set_limit),

@@ -45,6 +45,20 @@ class Veil:
         """Persons whose veils have equal keys see the same."""
         return self.hides_values, self.lanes
 
+    @property
+    def hides_some(self) -> bool:
+        """Whether any values are hidden, so that what may be one of them is."""
+        return self.hides_values or bool(self.redact)
+
+    def secrets_in(self, value: object) -> set[str]:
+        """Names of secret tags in a JSON value, however deep."""
+        if isinstance(value, dict):
+            inner = (self.secrets_in(each) for each in value.values())
+            return (self.redact & value.keys()).union(*inner)
+        if isinstance(value, list):
+            return set().union(*map(self.secrets_in, value))
+        return set()
+
     def sees(self, lane: str) -> bool:
         """Whether tasks of a lane are seen, one by one and in counts."""
         return self.lanes is None or lane in self.lanes
@@ -63,7 +77,7 @@ class Veil:
         """Tags as they are shown."""
         if not isinstance(tags, dict):
             # No eventq wrote these.
-            return HIDDEN if self.hides_values or self.redact else tags
+            return HIDDEN if self.hides_some else tags
         return {
             name: HIDDEN if self.hides_values or name in self.redact else value
             for name, value in tags.items()
@@ -80,8 +94,7 @@ class Veil:
 
     def bucket(self, value: str | None) -> str | None:
         """The value that a limit is counted by: any tag's, or a text that holds one's."""
-        hides = value is not None and (self.hides_values or bool(self.redact))
-        return HIDDEN if hides else value
+        return HIDDEN if value is not None and self.hides_some else value
 
     def scope(self, scope: Scope) -> Scope:
         """What a pause is about."""
@@ -91,8 +104,7 @@ class Veil:
 
     def turns(self, said: Shared) -> str:
         """Whose turn it is: the shares that have a weight are values."""
-        hides = self.hides_values or bool(self.redact)
-        return turn_words(replace(said, weights={}) if hides else said)
+        return turn_words(replace(said, weights={}) if self.hides_some else said)
 
 
 class TaskVeil:

@@ -173,6 +173,19 @@ def test_a_reason_may_be_asked_for(make_desk: MakeDesk, queue: eventq.Queue) -> 
     assert "is cancelled" in desk.done(f"/tasks/{task.key}/cancel", reason="because")
 
 
+def test_no_reason_is_asked_for_that_is_not_kept(make_desk: MakeDesk, queue: eventq.Queue) -> None:
+    """The log has no place for why a task was made, so no form asks."""
+    task = queue.new({"n": 1})
+    queue.cancel(task.key)
+    desk = make_desk(require_reason=True)
+    page = desk.get(f"/tasks/{task.key}")
+
+    assert 'name="reason"' not in page[page.index("<summary>Repeat") :].partition("</form>")[0]
+    assert 'name="reason"' not in desk.get("/new")
+    assert "is made like" in desk.done(f"/tasks/{task.key}/repeat")
+    assert "is ready" in desk.done("/new", tags="{}")
+
+
 def test_the_log_is_verified_in_the_background(full: Desk) -> None:
     """The page tells how far it is, and what was found."""
     full.done("/integrity/verify")

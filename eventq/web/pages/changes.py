@@ -280,7 +280,7 @@ def _told(sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil) ->
         return ToldChange(f"{change.kind} (archived)", plain, is_seen=veil.lanes is None)
     if isinstance(body, Bulk):
         selector = "" if not body.selector else bytes(body.selector).decode()
-        shows = not (veil.hides_values or veil.redact)
+        shows = not veil.hides_some
         many = ManyRow(
             body.action,
             body.count,

@@ -129,5 +129,5 @@ def _message_of(record: TaskRecord, group: ErrorGroup, hidden: Callable[[int], T
 
 def _filter(group: ErrorGroup, veil: Veil) -> str:
     """The tasks of a group, as far as this person may filter by it."""
-    place = "" if veil.hides_values or veil.redact else group.place
+    place = "" if veil.hides_some else group.place
     return filter_text(FilterQuestion(error=group.type, place=place))
