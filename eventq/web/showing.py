@@ -48,14 +48,14 @@ class Veil:
         """Whether any values are hidden, so that what may be one of them is."""
         return self.hides_values or bool(self.redact)
 
-    def secrets_in(self, value: object) -> set[str]:
+    def secrets_in(self, value: object) -> frozenset[str]:
         """Names of secret tags in a JSON value, however deep."""
         if isinstance(value, dict):
             inner = (self.secrets_in(each) for each in value.values())
             return (self.redact & value.keys()).union(*inner)
         if isinstance(value, list):
-            return set().union(*map(self.secrets_in, value))
-        return set()
+            return frozenset().union(*map(self.secrets_in, value))
+        return frozenset()
 
     def sees(self, lane: str) -> bool:
         """Whether tasks of a lane are seen, one by one and in counts."""

@@ -14,7 +14,8 @@ from eventq.core.values import ErrorInfo, Scope
 from eventq.errors import shown
 from eventq.runner.describing import describe
 from eventq.web.access import Person, Right
-from eventq.web.showing import HIDDEN, Veil, check_redact
+from eventq.web.secret_texts import HIDDEN
+from eventq.web.showing import Veil, check_redact
 
 SEES = Person("ada")
 BLIND = Person("bob", frozenset({Right.VIEW}))
@@ -46,7 +47,7 @@ def test_what_is_too_short_to_be_told_apart_stays() -> None:
     assert hidden.text("a cat") == "a cat"
 
 
-HELD = 't0k3n-é\'s "own"\nand its 2nd line'
+HELD = 't0k3n/é\'s "own"\nand its 2nd line'
 
 
 def hidden_in(text: str) -> str:
@@ -54,19 +55,19 @@ def hidden_in(text: str) -> str:
     return veil_of(SEES, "token").of_tags([msgspec.json.encode({"token": HELD})]).text(text)
 
 
-WRITTEN: list[Callable[[str], str]] = [
-    repr,
-    ascii,
-    lambda text: repr(text.encode()),
-    json.dumps,
-    lambda text: json.dumps(text, ensure_ascii=False),
-    quote,
-    lambda text: quote(text, safe=""),
-    quote_plus,
-]
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "repr": repr,
+    "ascii": ascii,
+    "bytes": lambda text: repr(text.encode()),
+    "json": json.dumps,
+    "unicode json": lambda text: json.dumps(text, ensure_ascii=False),
+    "path": quote,
+    "segment": lambda text: quote(text, safe=""),
+    "query": quote_plus,
+}
 
 
-@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
 def test_a_secret_is_hidden_however_it_is_written(written: Callable[[str], str]) -> None:
     """As Python, JSON and addresses have it; and line by line, as a traceback does that was cut."""
     assert hidden_in(written(HELD)).strip("b\"'") == HIDDEN
