@@ -1,4 +1,4 @@
-"""The one table of routes: each page and each act with its path and the right that it takes.
+"""The one table of routes: each page, act and service with its path and the right that it takes.
 
 There is no other way into the console: `app` serves what stands here, and nothing else.
 """

@@ -15,8 +15,9 @@ import pytest
 
 import eventq
 from eventq.catalog.catalog import Catalog
+from eventq.core.task import TaskState
 from eventq.web.access import Right
-from eventq.web.pages.tasks import COLUMNS, ORDERS, STATES
+from eventq.web.pages.tasks import COLUMNS, ORDERS
 from eventq.web.routes import PAGES
 from tests.web.desk import Desk, MakeDesk
 
@@ -99,7 +100,7 @@ def asked_of(desk: Desk) -> list[str]:
     paths += [f"/tasks/{n}{end}" for n in numbers for end in ("", "/why")]
     paths += [f"/flows/{n}" for n in numbers]
     paths += [f"/tasks?order={order}&columns={','.join(COLUMNS)}" for order in ORDERS]
-    paths += [f"/tasks?state={state}&limit=500" for state in STATES]
+    paths += [f"/tasks?state={state}&limit=500" for state in sorted(map(str, TaskState))]
     paths += [f"/compare?a={n}&b={last}" for n in range(1, last, 5)]
     paths += [f"/compare?task={one}&other={two}" for one in numbers for two in numbers[:2]]
     paths += [f"/changes?parts=true&task={n}" for n in numbers]
