@@ -18,7 +18,7 @@ from eventq.core.queue_events import Limited, Paused, Planned, Resumed
 from eventq.core.rule_options import ScopeOptions
 from eventq.core.task import Task, show_instant
 from eventq.core.values import NODE, Scope, Via
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, KeyConflictError
 from eventq.queue import Queue
 from eventq.replay.fold import commits_of, stored_kind
 from eventq.replay.points import Point
@@ -33,6 +33,10 @@ from eventq.web.pages.task import last_change
 from eventq.web.plans import PlanShelf
 from eventq.web.saved import SavedFilters
 from eventq.web.showing import Veil
+
+UNSEEN = "You may not see {0}, so you may not act by them: the answer would tell what they are."
+TAG_HIDDEN = "Tag {} is secret: to act by it here would tell what it holds."
+KEY_TAKEN = "A task has the key {} already; nothing was done."
 
 
 class Done(Struct, frozen=True):
@@ -146,6 +150,22 @@ class Acting(Struct, frozen=True):
             where = "all lanes" if lane is None else f"lane {lane}"
             raise ActRefusedError(403, f"You may not act on tasks of {where}.")
 
+    def tags(self) -> Any:  # noqa: ANN401 - JSON; the library checks it
+        """The tags that the form says, to be compared with those in the log; None for none.
+
+        Whether they were equal is told, so they may hold nothing that is hidden from this person.
+        Raises ActRefusedError, ArgumentError.
+        """
+        text = optional(self.form, "tags")
+        if text is None:
+            return None
+        if self.veil.hides_values:
+            raise ActRefusedError(403, UNSEEN.format("tags"))
+        found = json_of(text, "tags")
+        if secret := self.veil.secrets_in(found):
+            raise ActRefusedError(403, TAG_HIDDEN.format(", ".join(sorted(secret))))
+        return found
+
 
 def task_path(key: str) -> str:
     """The page of a task."""
@@ -172,11 +192,10 @@ def update_task(acting: Acting) -> Done:
     """Changes a task's priority, tags or schedule."""
     form = acting.form
     task, name = acting.task()
-    tags = optional(form, "tags")
     acting.queue.update(
         task.key,
         priority=number_of(form, "priority"),
-        tags=None if tags is None else json_of(tags, "tags"),
+        tags=acting.tags(),
         delay=optional(form, "delay"),
         scheduled_at=_scheduled_at(form),
         **acting.marks,
@@ -187,7 +206,7 @@ def update_task(acting: Acting) -> Done:
 
 
 def repeat_task(acting: Acting) -> Done:
-    """Makes a new task like a final one."""
+    """Makes a new task like a final one; no event of it says who did that, or why."""
     old, name = acting.task()
     task = acting.queue.repeat(old.key)
     made = acting.name_of(task)
@@ -195,7 +214,7 @@ def repeat_task(acting: Acting) -> Done:
 
 
 def new_task(acting: Acting) -> Done:
-    """Makes a task of the form's arguments."""
+    """Makes a task of the form's arguments; no event of it says who did that, or why."""
     form = acting.form
     lane = optional(form, "lane")
     acting.check_lane(lane or "default")
@@ -208,14 +227,21 @@ def new_task(acting: Acting) -> Done:
         "priority": number_of(form, "priority"),
     }
     given = {name: value for name, value in options.items() if value is not None}
-    task = acting.queue.new(_arguments(form), **given)
+    hides = acting.veil.hides_some
+    try:
+        task = acting.queue.new(_arguments(form), **given)
+    except KeyConflictError as error:
+        # Neither in what it differs, nor whether it does.
+        raise (ActRefusedError(409, KEY_TAKEN.format(error.key)) if hides else error) from None
+    if hides and task.number <= acting.began:
+        raise ActRefusedError(409, KEY_TAKEN.format(given["key"]))
     made = acting.name_of(task)
     return Done(f"Task {made} is {task.state}.", task_path(made))
 
 
 def pause(acting: Acting) -> Done:
     """Has no task of a scope leased."""
-    scope = _scope(acting.form)
+    scope = _scope(acting)
     acting.check_lane(scope.get("lane"))
     acting.queue.pause(
         until=optional(acting.form, "until"),
@@ -228,7 +254,7 @@ def pause(acting: Acting) -> Done:
 
 def resume(acting: Acting) -> Done:
     """Ends a pause."""
-    scope = _scope(acting.form)
+    scope = _scope(acting)
     acting.check_lane(scope.get("lane"))
     acting.queue.resume(**acting.marks, **scope)
     return Done(f"Resumed: {_scope_words(scope)}.", "/limits", acting.done_at(Resumed))
@@ -350,8 +376,9 @@ def _arguments(form: Mapping[str, str]) -> dict[str, Any]:
     return tags
 
 
-def _scope(form: Mapping[str, str]) -> ScopeOptions:
-    """What a pause is about, by a form's fields."""
+def _scope(acting: Acting) -> ScopeOptions:
+    """What a pause is about, by a form's fields. Raises ActRefusedError, ArgumentError."""
+    form = acting.form
     found: ScopeOptions = {}
     if (lane := optional(form, "lane")) is not None:
         found["lane"] = lane
@@ -360,10 +387,11 @@ def _scope(form: Mapping[str, str]) -> ScopeOptions:
     if (limit := optional(form, "limit")) is not None:
         found["limit"] = limit
     if (value := optional(form, "value")) is not None:
+        if acting.veil.hides_some:
+            raise ActRefusedError(403, UNSEEN.format("values of limits"))
         found["value"] = value
-    tags = optional(form, "tags")
-    if tags is not None:
-        found["tags"] = json_of(tags, "tags")
+    if (tags := acting.tags()) is not None:
+        found["tags"] = tags
     if not found and "everything" not in form:
         raise ArgumentError("scope", "", "a lane, a name or a limit, or everything, ticked")
     return found

@@ -72,7 +72,7 @@ def plan_many(acting: Acting) -> Done:
     acting.check_right(right)
     question = filter_from(acting.form.get("filter", ""))
     if not given_of(question):
-        raise ArgumentError("filter", "", NO_FILTER)
+        raise ActRefusedError(400, NO_FILTER)
     options = options_of(question, acting.veil)
     if not acting.has_catalog():
         events = acting.queue.log.head().seq

@@ -68,11 +68,16 @@ def problem_of(error: Exception) -> Problem:
         return Problem(503, TRY_AGAIN[type(error)])
     for kind, status in STATUSES:
         if isinstance(error, kind):
-            return Problem(status, f"{str(error)[:1].upper()}{str(error)[1:]}.")
+            return Problem(status, _sentence(error))
     if isinstance(error, EventqError):
-        return Problem(409, str(error))
+        return Problem(409, _sentence(error))
     logger.error("a page failed", extra={"error": repr(error)}, exc_info=error)
     return Problem(500, "Something went wrong here; the console's log says what.")
+
+
+def _sentence(error: Exception) -> str:
+    words = str(error)
+    return f"{words[:1].upper()}{words[1:].removesuffix('.')}."
 
 
 def is_api(request: Request) -> bool:

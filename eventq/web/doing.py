@@ -83,7 +83,8 @@ def _run(
     if not form.get("form_id"):
         # Made by hand: each is another one.
         return each.do(acting)
-    name = f"{person.name}\0{form['form_id']}"
+    # A form does one thing: the same id sent to another address is another form.
+    name = "\0".join([person.name, each.path, *path.values(), form["form_id"]])
     before = console.sent.begin(name)
     if before is not None:
         return before

@@ -14,12 +14,13 @@ from msgspec import Struct
 
 from eventq.catalog.selector import Selector, SelectorOptions
 from eventq.errors import ArgumentError
-from eventq.web.form import json_of
+from eventq.web.form import json_of, whole_number
 from eventq.web.showing import Veil
 
 # The whole of a filter, as it stands in an address.
 FILTER_CHARACTERS = 8_000
-NUMBER_CHARACTERS = 19
+# A task has fewer attempts than there are positions in a log.
+MOST_RETRIES = 2**62
 YES_NO = {"yes": True, "no": False}
 
 UNSEEN = "You may not see tags, messages and places, so you may not filter by them either."
@@ -68,36 +69,6 @@ class FilterQuestion(Struct, frozen=True):
 
 
 FIELDS = FilterQuestion.__struct_fields__
-# What stands on the page beside each.
-TITLES = {
-    "state": "State",
-    "name": "Name",
-    "lane": "Lane",
-    "error": "Type of the last error",
-    "message": "Its message has",
-    "place": "Raised at",
-    "tags": "Tags",
-    "text": "Words in tags",
-    "node": "Node",
-    "flow": "Flow",
-    "schedule": "Schedule",
-    "key": "Key",
-    "number": "Number",
-    "min_attempts": "Attempts, at least",
-    "retried_over": "Retried more often than",
-    "created_after": "Created since",
-    "created_before": "Created before",
-    "ended_after": "Ended since",
-    "ended_before": "Ended before",
-    "since": "Changed since",
-    "until": "Changed before",
-    "waited": "Waited, at least",
-    "ran": "Ran, at least",
-    "lapsed": "Died with its node",
-    "refused": "Had an outcome that came too late",
-    "ran_twice": "Ran twice",
-    "by": "Touched by",
-}
 
 
 def given_of(question: FilterQuestion) -> dict[str, str]:
@@ -116,9 +87,11 @@ def filter_from(text: str) -> FilterQuestion:
     if len(text) > FILTER_CHARACTERS:
         raise ArgumentError("filter", text, f"at most {FILTER_CHARACTERS} characters")
     try:
-        pairs = dict(parse_qsl(text, strict_parsing=bool(text), errors="strict"))
+        said = parse_qsl(text, strict_parsing=bool(text), errors="strict")
     except ValueError:
-        pairs = {"": text}
+        said = [("", text)]
+    # What is ticked several times is several words, as in an address.
+    pairs = {name: ",".join(word for other, word in said if other == name) for name, _ in said}
     if not pairs.keys() <= set(FIELDS):
         # One that is misspelled would mean more tasks than it says.
         raise ArgumentError("filter", text, "a filter as the page of tasks has it")
@@ -137,10 +110,15 @@ def options_of(question: FilterQuestion, veil: Veil) -> SelectorOptions:
         found[name] = word if read is None else read(word, name)
     retried = found.pop("retried_over", None)
     if retried is not None:
+        if not 0 <= retried < MOST_RETRIES:
+            raise ArgumentError("retried_over", retried, "a whole number from 0")
         # The first attempt is no retry.
         found["min_attempts"] = max(found.get("min_attempts", 1), retried + 2)
     _check_seen(found, veil)
     if veil.lanes is not None:
+        if not veil.lanes:
+            # No lane is any lane to a selector.
+            raise FilterRefusedError("There is no lane whose tasks you may look into.")
         wanted = frozenset(found.get("lane", veil.lanes))
         if not wanted <= veil.lanes:
             raise FilterRefusedError(OTHER_LANE.format(", ".join(sorted(veil.lanes))))
@@ -151,11 +129,7 @@ def options_of(question: FilterQuestion, veil: Veil) -> SelectorOptions:
 
 def selector_of(question: FilterQuestion, veil: Veil, now: int) -> Selector:
     """The same as a selector; ``now`` is what times ago count from. Raises as `options_of`."""
-    options = options_of(question, veil)
-    if veil.lanes is not None and not veil.lanes:
-        # No lane is any lane to a selector.
-        raise FilterRefusedError("There is no lane whose tasks you may look into.")
-    return Selector.parse(now=now, **options)
+    return Selector.parse(now=now, **options_of(question, veil))
 
 
 def _check_seen(found: Mapping[str, Any], veil: Veil) -> None:
@@ -172,14 +146,8 @@ def _words(text: str, _name: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _number(text: str, name: str) -> int:
-    if len(text) > NUMBER_CHARACTERS or not (text.isascii() and text.isdecimal()):
-        raise ArgumentError(name, text, "a whole number")
-    return int(text)
-
-
 def _numbers(text: str, name: str) -> list[int]:
-    return [_number(word, name) for word in _words(text, name)]
+    return [whole_number(word, name) for word in _words(text, name)]
 
 
 def _flag(text: str, name: str) -> bool:
@@ -208,9 +176,9 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     "lane": _words,
     "number": _numbers,
     "tags": _tags,
-    "flow": _number,
-    "min_attempts": _number,
-    "retried_over": _number,
+    "flow": whole_number,
+    "min_attempts": whole_number,
+    "retried_over": whole_number,
     "lapsed": _flag,
     "refused": _flag,
     "ran_twice": _flag,

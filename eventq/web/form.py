@@ -37,9 +37,13 @@ def optional(form: Mapping[str, str], name: str) -> str | None:
 def number_of(form: Mapping[str, str], name: str) -> int | None:
     """The whole number in a field; None for an empty one. Raises ArgumentError."""
     word = optional(form, name)
-    if word is None:
-        return None
-    if len(word) > NUMBER_CHARACTERS or not word.removeprefix("-").isdecimal():
+    return None if word is None else whole_number(word, name)
+
+
+def whole_number(word: str, name: str) -> int:
+    """The whole number that a word says. Raises ArgumentError."""
+    digits = word.removeprefix("-")
+    if len(word) > NUMBER_CHARACTERS or not (digits.isascii() and digits.isdecimal()):
         raise ArgumentError(name, word, "a whole number")
     return int(word)
 

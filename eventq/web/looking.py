@@ -26,6 +26,10 @@ PATIENT_S = 1.0
 LOOKS = 4
 # Who asked has closed the connection: nobody reads this.
 GONE = 499
+# The moment, what has been done, and the form of the answer.
+OF_EVERY_PAGE = ("at", "done", "as")
+# Logs and catalogs count to this.
+MOST = 2**63 - 1
 
 
 class Looking:
@@ -146,10 +150,20 @@ async def look(console: Console, page: ConsolePage, person: Person, request: Req
 def asked_by(kind: type[Struct], request: Request) -> Any:  # noqa: ANN401 - one of the kind
     """What the path and the query of a request ask. Raises ArgumentError."""
     names, said = kind.__struct_fields__, request.query_params
+    unknown = sorted(said.keys() - {*names, *OF_EVERY_PAGE})
+    if unknown:
+        # A filter that is misspelled would show more than it says.
+        known = ", ".join(names) or "nothing but the moment"
+        raise ArgumentError("query", unknown[0], f"what this page can be asked by: {known}")
     # What is ticked several times is several words.
     given: dict[str, Any] = {n: ",".join(said.getlist(n)) for n in said if n in names}
     given.update(path_words(request))
     try:
-        return msgspec.convert(given, kind, strict=False)
+        found = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ArgumentError("query", str(error), "what this page can be asked") from None
+    for name in names:
+        value = getattr(found, name)
+        if isinstance(value, int) and abs(value) > MOST:
+            raise ArgumentError(name, value, "a number of less than 64 bits")
+    return found

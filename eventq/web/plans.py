@@ -54,14 +54,17 @@ class KeptPlan:
         """What applying it takes, each time that is asked."""
         self.made_s = time.monotonic()
         self.state = PlanState()
+        self._lock = threading.Lock()
         self._future: Future[None] | None = None
 
     def apply(self, executor: ThreadPoolExecutor, by: str, reason: str, via: Via) -> None:
         """Begins to make the change, unless that has begun, and waits for a moment."""
-        if self._future is None or (self.state.problem is not None and not self.state.runs):
-            self.state = PlanState(runs=True)
-            self._future = executor.submit(partial(self._run, by, reason, via))
-        wait([self._future], PATIENT_S)
+        with self._lock:
+            if self._future is None or (self.state.problem is not None and not self.state.runs):
+                self.state = PlanState(runs=True)
+                self._future = executor.submit(partial(self._run, by, reason, via))
+            future = self._future
+        wait([future], PATIENT_S)
 
     def _run(self, by: str, reason: str, via: Via) -> None:
         try:

@@ -40,7 +40,6 @@ MARKS = {
     "released": "↩",
     "called off": "⊘",
 }
-TREE_ITEMS = 1_000
 
 
 @cache

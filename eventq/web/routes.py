@@ -1,4 +1,4 @@
-"""The one table of routes: each page and each act with its path and the right that it takes.
+"""The one table of routes: each page, act and service with its path and the right that it takes.
 
 There is no other way into the console: `app` serves what stands here, and nothing else.
 """
@@ -64,7 +64,7 @@ class Act(Struct, frozen=True):
     right: Right
     do: Callable[[Acting], Done]
     asks_reason: bool = True
-    """Whether the log keeps a reason of it: `created` has none, nor has what appends nothing."""
+    """Whether it may take a reason: not where the log has no place for one."""
 
 
 class Service(Struct, frozen=True):

@@ -68,7 +68,7 @@ class Scraping:
 
 def _veiled(family: Family, veil: Veil) -> Family:
     """A family without values of tags, for those who may not see all of them."""
-    if family.name != BUCKETS or not (veil.hides_values or veil.redact):
+    if family.name != BUCKETS or not veil.hides_some:
         return family
     counts: Counter[str] = Counter()
     for sample in family.samples:

@@ -19,10 +19,8 @@ from eventq.core.validation import check_tag_name
 from eventq.core.values import ErrorInfo, ExpiryReason, Scope
 from eventq.replay.rule_words import turn_words
 from eventq.web.access import Person, Right
+from eventq.web.secret_texts import HIDDEN, forms_of, without
 
-HIDDEN = "(hidden)"
-# A shorter text stands in too many others to be taken out of them.
-LEAST_CHARACTERS = 3
 # What holds values in an event's body, by its field there.
 VALUE_FIELDS = frozenset(
     {"result", "value", "saved", "error", "last_error", "lines", "note", "reason"}
@@ -45,6 +43,20 @@ class Veil:
         """Persons whose veils have equal keys see the same."""
         return self.hides_values, self.lanes
 
+    @property
+    def hides_some(self) -> bool:
+        """Whether any values are hidden, so that what may be one of them is."""
+        return self.hides_values or bool(self.redact)
+
+    def secrets_in(self, value: object) -> frozenset[str]:
+        """Names of secret tags in a JSON value, however deep."""
+        if isinstance(value, dict):
+            inner = (self.secrets_in(each) for each in value.values())
+            return (self.redact & value.keys()).union(*inner)
+        if isinstance(value, list):
+            return frozenset().union(*map(self.secrets_in, value))
+        return frozenset()
+
     def sees(self, lane: str) -> bool:
         """Whether tasks of a lane are seen, one by one and in counts."""
         return self.lanes is None or lane in self.lanes
@@ -63,7 +75,7 @@ class Veil:
         """Tags as they are shown."""
         if not isinstance(tags, dict):
             # No eventq wrote these.
-            return HIDDEN if self.hides_values or self.redact else tags
+            return HIDDEN if self.hides_some else tags
         return {
             name: HIDDEN if self.hides_values or name in self.redact else value
             for name, value in tags.items()
@@ -80,8 +92,7 @@ class Veil:
 
     def bucket(self, value: str | None) -> str | None:
         """The value that a limit is counted by: any tag's, or a text that holds one's."""
-        hides = value is not None and (self.hides_values or bool(self.redact))
-        return HIDDEN if hides else value
+        return HIDDEN if value is not None and self.hides_some else value
 
     def scope(self, scope: Scope) -> Scope:
         """What a pause is about."""
@@ -91,8 +102,7 @@ class Veil:
 
     def turns(self, said: Shared) -> str:
         """Whose turn it is: the shares that have a weight are values."""
-        hides = self.hides_values or bool(self.redact)
-        return turn_words(replace(said, weights={}) if hides else said)
+        return turn_words(replace(said, weights={}) if self.hides_some else said)
 
 
 class TaskVeil:
@@ -118,9 +128,7 @@ class TaskVeil:
         """A message, a traceback or a line."""
         if self._veil.hides_values:
             return HIDDEN if text else text
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return without(text, self._secrets)
 
     def words(self, text: str, said: Iterable[str] = ()) -> str:
         """A sentence of ours, in which names and values may stand.
@@ -130,9 +138,7 @@ class TaskVeil:
         if self._veil.hides_values:
             for each in sorted(said, key=len, reverse=True):
                 text = text.replace(each, HIDDEN) if each else text
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return without(text, self._secrets)
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         """A result, or what an attempt saved."""
@@ -155,9 +161,9 @@ class TaskVeil:
             elif self._veil.hides_values and is_value(name, value):
                 shown[name] = HIDDEN
             elif isinstance(value, dict):
-                shown[name] = self.body(value)
+                shown[self.words(name)] = self.body(value)
             else:
-                shown[name] = self._cleared(value)
+                shown[self.words(name)] = self._cleared(value)
         return shown
 
     def _cleared(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -165,7 +171,9 @@ class TaskVeil:
             return self.words(value)
         if isinstance(value, dict):
             redact = self._veil.redact
-            return {n: HIDDEN if n in redact else self._cleared(v) for n, v in value.items()}
+            return {
+                self.words(n): HIDDEN if n in redact else self._cleared(v) for n, v in value.items()
+            }
         if isinstance(value, list):
             return [self._cleared(each) for each in value]
         return value
@@ -188,25 +196,7 @@ def check_redact(names: Iterable[str]) -> frozenset[str]:
 def _secrets(tags: object, names: frozenset[str]) -> Iterable[str]:
     if isinstance(tags, dict):
         for name in names & tags.keys():
-            yield from _texts(tags[name])
-
-
-def _texts(value: object) -> Iterable[str]:
-    if isinstance(value, str):
-        if len(value) >= LEAST_CHARACTERS:
-            yield value
-            # As it stands in JSON, where that is another text.
-            yield msgspec.json.encode(value).decode()[1:-1]
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        text = msgspec.json.encode(value).decode()
-        if len(text) >= LEAST_CHARACTERS:
-            yield text
+            yield from forms_of(tags[name])
 
 
 def safe_text(text: str) -> str:

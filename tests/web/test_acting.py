@@ -85,6 +85,16 @@ def test_a_form_acts_once(full: Desk) -> None:
     )
 
 
+def test_a_form_is_what_is_sent_to_one_address(full: Desk) -> None:
+    """The same id elsewhere acts, and is told of what it did there."""
+    full.post("/tasks/img%2F1/retry", form_id="one")
+    full.post("/tasks/img%2F3/retry", form_id="one")
+    full.post("/tasks/img%2F3/cancel", form_id="one")
+    states = [task.state for key in ("img/1", "img/3") if (task := full.queue.get(key))]
+
+    assert states == ["ready", "cancelled"]
+
+
 def test_a_form_that_is_being_done_waits_for_nobody() -> None:
     """The second one is told so, and what failed may be sent again."""
     sent = SentForms()
@@ -176,6 +186,19 @@ def test_a_reason_may_be_asked_for(make_desk: MakeDesk, queue: eventq.Queue) -> 
     assert "is ready" in desk.done("/new", tags="{}")
 
 
+def test_no_reason_is_asked_for_that_is_not_kept(make_desk: MakeDesk, queue: eventq.Queue) -> None:
+    """The log has no place for why a task was made, so no form asks."""
+    task = queue.new({"n": 1})
+    queue.cancel(task.key)
+    desk = make_desk(require_reason=True)
+    page = desk.get(f"/tasks/{task.key}")
+
+    assert 'name="reason"' not in page[page.index("<summary>Repeat") :].partition("</form>")[0]
+    assert 'name="reason"' not in desk.get("/new")
+    assert "is made like" in desk.done(f"/tasks/{task.key}/repeat")
+    assert "is ready" in desk.done("/new", tags="{}")
+
+
 def test_the_log_is_verified_in_the_background(full: Desk) -> None:
     """The page tells how far it is, and what was found."""
     full.done("/integrity/verify")
@@ -193,6 +216,7 @@ def test_the_log_is_verified_in_the_background(full: Desk) -> None:
         ("/tasks/img%2F0/retry", 409, {}),
         ("/tasks/img%2F0/cancel", 409, {}),
         ("/tasks/behind/update", 400, {"priority": "high"}),
+        ("/tasks/behind/update", 400, {"priority": "\N{ARABIC-INDIC DIGIT SEVEN}"}),
         ("/tasks/behind/update", 400, {"tags": "{"}),
         ("/tasks/behind/update", 400, {"delay": "soon"}),
         ("/new", 400, {"tags": "[1]"}),

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import sqlite3
 from contextlib import closing
+from html import unescape
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
 import eventq
 from eventq.catalog.catalog import Catalog
 from eventq.errors import LogUnavailableError
+from eventq.web.routes import PAGES
 from eventq.web.serve import ConsoleServer
 from tests.web.desk import HOST, Desk
 from tests.web.test_serve import server
 
 __all__ = ["server"]
 
+LINK = re.compile(r'href="(/[^"#]*)"')
+LOOKING = re.compile(r'<form method="get" action="([^"]*)"(.*?)</form>', re.DOTALL)
+FIELD = re.compile(r'name="([^"]*)"')
 FORM = {"origin": HOST, "content-type": "application/x-www-form-urlencoded"}
 
 
@@ -145,6 +152,65 @@ def test_a_moment_that_is_none_is_told(full: Desk, at: str) -> None:
     assert (page.status_code, answer.status_code) == (400, 400)
     assert answer.json()["problem"].startswith("At: expected")
     assert "Traceback" not in page.text
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/changes?task={}",
+        "/changes?bulk={}",
+        "/changes?before={}",
+        "/changes?limit={}",
+        "/tasks?after={}",
+        "/tasks?after={}&order=number",
+        "/tasks?limit={}",
+        "/tasks?number={}",
+        "/tasks?flow={}",
+        "/tasks?min_attempts={}",
+        "/errors?limit={}",
+        "/export/changes.csv?bulk={}",
+        "/export/tasks.csv?after={}",
+    ],
+)
+def test_a_number_that_no_log_can_have_is_told(full: Desk, path: str, number: int) -> None:
+    """By the catalog, too."""
+    _build(full.queue)
+    answer = full.client.get(path.format(number))
+
+    assert answer.status_code == 400
+    assert "expected" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/tasks?stat=expired", "/api/tasks?stat=expired", "/export/tasks.csv?stat=expired"]
+)
+def test_a_word_that_a_page_does_not_know_is_told(full: Desk, path: str) -> None:
+    """A filter that is misspelled does not show all tasks."""
+    answer = full.client.get(path)
+
+    assert answer.status_code == 400
+    assert "what this page can be asked by: state, name" in answer.text
+    assert "stat" in answer.text
+
+
+def test_no_form_or_link_asks_what_its_page_does_not_know(full: Desk) -> None:
+    """Each that looks, of each page, with all its fields."""
+    _build(full.queue)
+    full.done("/schedules/check_mail/preview", since="2026-01-01T00:00Z", until="2026-01-01T01:00Z")
+    paths = [page.path for page in PAGES if "{" not in page.path]
+    paths += ["/tasks/img%2F1", "/tasks/img%2F1/why", "/flows/doc:1", "/tasks?state=ready&limit=1"]
+    asked = set()
+    for path in paths:
+        page = full.get(f"{path}{'&' if '?' in path else '?'}at=30")
+        asked |= {unescape(link) for link in LINK.findall(page)}
+        for action, fields in LOOKING.findall(page):
+            words = dict.fromkeys(FIELD.findall(fields), "1")
+            asked.add(f"{unescape(action)}?{urlencode(words)}")
+    refused = {path for path in asked if "can be asked by" in full.asked(path).text}
+
+    assert len(asked) > len(paths)
+    assert refused == set()
 
 
 def _build(queue: eventq.Queue) -> Path:

@@ -118,6 +118,22 @@ def test_many_are_cancelled_and_edited(full: Desk) -> None:
     full.post("/plans", 400, action="retry", filter="name=nobody", rate="fast")
 
 
+def test_a_change_to_all_there_are_is_refused(full: Desk) -> None:
+    """In words, without those for programs."""
+    answer = full.post("/plans", 400, filter="", action="retry")
+
+    assert '<p class="warn" role="alert">Say which tasks are meant: ' in answer.text
+
+
+def test_who_may_look_into_no_lane_changes_nothing(full: Desk) -> None:
+    """No lane is not any lane."""
+    full.may(Right.BULK, Right.CANCEL, Right.PAUSE, lanes=[])
+    answer = full.post("/plans", 403, filter="state=ready", action="cancel")
+
+    assert "There is no lane whose tasks you may look into." in answer.text
+    full.post("/filters/save", 403, filter="state=ready", name="mine")
+
+
 def test_lanes_bound_changes_to_many(full: Desk) -> None:
     """A filter means tasks of their lanes alone."""
     full.may(Right.BULK, Right.CANCEL, Right.UNDO, Right.PAUSE, lanes=["mail"])
@@ -215,6 +231,7 @@ def test_rules_are_taken_back(full: Desk) -> None:
     full.post(undo_of(page), 409)
     page = full.done("/schedules/check_mail/pause")
     assert "is taken back" in full.done(undo_of(page))
+    assert "Do it again</button>" in full.get("/changes")
     assert not full.queue.schedules.named("check_mail").look().planned.paused
 
 

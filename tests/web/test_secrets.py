@@ -15,7 +15,9 @@ import pytest
 
 import eventq
 from eventq.catalog.catalog import Catalog
-from eventq.web.pages.tasks import COLUMNS, ORDERS, STATES
+from eventq.core.task import TaskState
+from eventq.web.access import Right
+from eventq.web.pages.tasks import COLUMNS, ORDERS
 from eventq.web.routes import PAGES
 from tests.web.desk import Desk, MakeDesk
 
@@ -98,7 +100,7 @@ def asked_of(desk: Desk) -> list[str]:
     paths += [f"/tasks/{n}{end}" for n in numbers for end in ("", "/why")]
     paths += [f"/flows/{n}" for n in numbers]
     paths += [f"/tasks?order={order}&columns={','.join(COLUMNS)}" for order in ORDERS]
-    paths += [f"/tasks?state={state}&limit=500" for state in STATES]
+    paths += [f"/tasks?state={state}&limit=500" for state in sorted(map(str, TaskState))]
     paths += [f"/compare?a={n}&b={last}" for n in range(1, last, 5)]
     paths += [f"/compare?task={one}&other={two}" for one in numbers for two in numbers[:2]]
     paths += [f"/changes?parts=true&task={n}" for n in numbers]
@@ -203,3 +205,62 @@ def test_a_key_that_holds_a_secret_is_no_key(leaky: Desk, caplog: pytest.LogCapt
     assert leaky.sent(f"/tasks/{key}/retry").status_code == HTTPStatus.NOT_FOUND
     assert leaky.json("/tasks/behind")["waits"][0]["key"].isdigit()
     assert not any(form in told for told in logged(caplog) for form in FORMS)
+
+
+GUESSES = [
+    ("/tasks/behind/update", "tags", '{"email": "GUESS"}'),
+    ("/tasks/behind/update", "tags", '{"deep": [{"email": "GUESS"}]}'),
+    ("/limits/pause", "tags", '{"email": "GUESS"}'),
+    ("/limits/resume", "tags", '{"email": "GUESS"}'),
+    ("/limits/pause", "value", "GUESS"),
+    ("/limits/resume", "value", "GUESS"),
+]
+
+
+@pytest.mark.parametrize("act", GUESSES)
+@pytest.mark.parametrize("redact", [["email"], []])
+def test_no_act_tells_whether_a_guess_is_right(
+    make_desk: MakeDesk, queue: eventq.Queue, redact: list[str], act: tuple[str, str, str]
+) -> None:
+    """Edits, pauses and their ends by what is hidden are refused, be it secret or all values."""
+    path, field, text = act
+    queue.new({"email": "right"}, name="nobody", key="behind")
+    desk = make_desk(redact=redact)
+    if not redact:
+        desk.may(Right.EDIT, Right.PAUSE)
+    head = queue.log.head()
+    said = {
+        desk.post(path, 403, limit="host", **{field: text.replace("GUESS", guess)}).text
+        for guess in ("right", "wrong")
+    }
+    told = {re.sub('(form_id|form_key)" value="[^"]*"', "", page) for page in said}
+
+    assert len(told) == 1
+    assert "would tell what" in told.pop()
+    assert queue.log.head() == head
+
+
+@pytest.mark.parametrize("redact", [["email"], []])
+def test_a_key_that_is_taken_tells_nothing_of_its_task(
+    make_desk: MakeDesk, queue: eventq.Queue, redact: list[str]
+) -> None:
+    """Neither in what a new task would differ from it, nor that it would not."""
+    queue.new({"email": "right"}, key="taken")
+    desk = make_desk(redact=redact)
+    if not redact:
+        desk.may(Right.CREATE, Right.PAUSE)
+    head = queue.log.head()
+    for guess in ("right", "wrong"):
+        answer = desk.post("/new", 409, key="taken", tags=f'{{"email": "{guess}"}}')
+
+        assert "A task has the key taken already; nothing was done." in answer.text
+    assert queue.log.head() == head
+
+
+def test_tags_that_are_not_hidden_can_be_acted_by(leaky: Desk) -> None:
+    """Where another tag is secret."""
+    leaky.done("/tasks/behind/update", tags='{"n": 2}')
+    leaky.done("/limits/pause", tags='{"n": 2}')
+
+    assert leaky.json("/tasks/behind")["row"]["tags"] == {"n": 2}
+    leaky.done("/limits/resume", tags='{"n": 2}')

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
 import msgspec
 import pytest
 
 import eventq
 from eventq.core.values import ErrorInfo, Scope
+from eventq.errors import shown
+from eventq.runner.describing import describe
 from eventq.web.access import Person, Right
-from eventq.web.showing import HIDDEN, Veil, check_redact
+from eventq.web.secret_texts import HIDDEN
+from eventq.web.showing import Veil, check_redact
 
 SEES = Person("ada")
 BLIND = Person("bob", frozenset({Right.VIEW}))
@@ -38,6 +45,58 @@ def test_what_is_too_short_to_be_told_apart_stays() -> None:
     hidden = veil_of(SEES, "n").of_tags([b'{"n":"a"}'])
 
     assert hidden.text("a cat") == "a cat"
+
+
+HELD = 't0k3n/é\'s "own"\nand its 2nd line'
+
+
+def hidden_in(text: str) -> str:
+    """A text of a task whose secret that is."""
+    return veil_of(SEES, "token").of_tags([msgspec.json.encode({"token": HELD})]).text(text)
+
+
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "repr": repr,
+    "ascii": ascii,
+    "bytes": lambda text: repr(text.encode()),
+    "json": json.dumps,
+    "unicode json": lambda text: json.dumps(text, ensure_ascii=False),
+    "path": quote,
+    "segment": lambda text: quote(text, safe=""),
+    "query": quote_plus,
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+def test_a_secret_is_hidden_however_it_is_written(written: Callable[[str], str]) -> None:
+    """As Python, JSON and addresses have it; and line by line, as a traceback does that was cut."""
+    assert hidden_in(written(HELD)).strip("b\"'") == HIDDEN
+    assert hidden_in("...\nand its 2nd line\n") == f"...\n{HIDDEN}\n"
+    assert hidden_in(json.dumps({HELD: 1})) == f'{{"{HIDDEN}": 1}}'
+
+
+def test_the_beginning_of_a_secret_is_hidden_where_a_text_was_cut() -> None:
+    """By its length, by dots, in each form; a text that was not cut stays as it is."""
+    for length in range(3, HELD.index("\n")):
+        fill = "x" * (1_000 - length - 1)
+        found = describe(ValueError(f"{fill} {HELD}"))
+        lines = describe(ValueError(f"{'y' * 9_000}\n{'x' * (499 - length)} {HELD} {'z' * 600}"))
+
+        assert hidden_in(found.message) == f"{fill} {HIDDEN}"
+        assert "t0k" not in hidden_in(found.traceback)
+        assert "t0k" not in hidden_in(lines.traceback)
+    for limit in range(9, 40):
+        assert "t0k" not in hidden_in(f"expected it, got {shown(HELD, limit=limit)} there")
+    assert hidden_in("what begins so: t0k3n") == "what begins so: t0k3n"
+    assert hidden_in("with t0... and others...") == "with t0... and others..."
+
+
+def test_a_name_in_a_result_may_hold_a_secret() -> None:
+    """It is text as any other."""
+    hidden = veil_of(SEES, "token").of_tags([b'{"token":"t0k3n"}'])
+
+    assert hidden.value({"of t0k3n": [1]}) == {f"of {HIDDEN}": [1]}
+    assert hidden.body({"result": {"t0k3n": {"t0k3n": 1}}}) == {"result": {HIDDEN: {HIDDEN: 1}}}
 
 
 def test_who_sees_no_values_sees_none() -> None:

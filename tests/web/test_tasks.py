@@ -109,6 +109,8 @@ def test_a_list_goes_on_page_by_page(known: Desk) -> None:
         "tags={",
         "lapsed=perhaps",
         "min_attempts=-1",
+        "retried_over=-1",
+        "flow=\N{ARABIC-INDIC DIGIT SEVEN}",
         "flow=" + "9" * 40,
         "since=whenever",
         "number=1,x",
@@ -121,6 +123,11 @@ def test_a_filter_that_is_none_is_told(known: Desk, query: str) -> None:
     """With what was expected, and nothing else."""
     assert "Traceback" not in known.get(f"/tasks?{query}", 400)
     assert "problem" in known.json(f"/tasks?{query}", 400)
+
+
+def test_what_was_wrong_is_called_as_it_was_asked(known: Desk) -> None:
+    """Also where it means another condition."""
+    assert known.json(f"/tasks?retried_over={2**63}", 400)["problem"].startswith("Retried_over: ")
 
 
 def test_what_is_not_seen_is_not_asked_for(make_desk: MakeDesk, known: Desk) -> None:
@@ -211,6 +218,8 @@ def test_filters_are_kept_by_person(known: Desk) -> None:
 
     assert "bad &lt;b&gt;" in page
     assert "/tasks?state=expired&amp;error=ConnectionError" in page
+    known.done("/filters/save", name="two", filter="state=expired&state=ready")
+    assert "/tasks?state=expired%2Cready" in known.get("/tasks")
     known.post("/filters/save", 400, name="", filter="state=expired")
     known.post("/filters/save", 400, name="x", filter="state")
     known.post("/filters/save", 400, name="x", filter="state=" + "x" * 9_000)

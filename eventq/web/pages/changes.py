@@ -39,7 +39,8 @@ from eventq.replay.points import Point
 from eventq.replay.rule_words import limit_words, scope_words
 from eventq.web.kept_catalog import CatalogLackingError
 from eventq.web.naming import veils_of
-from eventq.web.showing import HIDDEN, TaskVeil, Veil
+from eventq.web.secret_texts import HIDDEN
+from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def _told(sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil) ->
         return ToldChange(f"{change.kind} (archived)", plain, is_seen=veil.lanes is None)
     if isinstance(body, Bulk):
         selector = "" if not body.selector else bytes(body.selector).decode()
-        shows = not (veil.hides_values or veil.redact)
+        shows = not veil.hides_some
         many = ManyRow(
             body.action,
             body.count,

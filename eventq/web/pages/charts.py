@@ -120,7 +120,7 @@ def charts_model(sight: Sight, question: ChartsQuestion, veil: Veil) -> ChartsMo
                     each.tasks,
                     each.last_at,
                     each.last_task,
-                    "" if veil.hides_values or veil.redact else each.message,
+                    "" if veil.hides_some else each.message,
                 )
                 for each in failing
             ],

@@ -157,7 +157,7 @@ def _point(sight: Sight, word: str, name: str) -> Point:
 def _rule_name(rule: str, veil: Veil) -> str:
     """A limit, a pause or the turns; what a pause is about may hold values."""
     is_pause = rule.startswith("pause of ")
-    return "a pause" if is_pause and (veil.hides_values or veil.redact) else rule
+    return "a pause" if is_pause and veil.hides_some else rule
 
 
 def _changed_task(found: TaskDifference, end: Task | None, hidden: TaskVeil) -> ChangedTask:

@@ -21,7 +21,8 @@ from eventq.replay.points import Point
 from eventq.web.filtering import FilterQuestion, filter_text
 from eventq.web.kept_catalog import CatalogLackingError
 from eventq.web.naming import veils_of
-from eventq.web.showing import HIDDEN, TaskVeil, Veil
+from eventq.web.secret_texts import HIDDEN
+from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
 if TYPE_CHECKING:
@@ -129,5 +130,5 @@ def _message_of(record: TaskRecord, group: ErrorGroup, hidden: Callable[[int], T
 
 def _filter(group: ErrorGroup, veil: Veil) -> str:
     """The tasks of a group, as far as this person may filter by it."""
-    place = "" if veil.hides_values or veil.redact else group.place
+    place = "" if veil.hides_some else group.place
     return filter_text(FilterQuestion(error=group.type, place=place))

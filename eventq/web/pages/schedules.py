@@ -18,7 +18,14 @@ DUES_SHOWN = 5
 
 
 class SchedulesQuestion(Struct, frozen=True):
-    """Nothing is asked but the moment."""
+    """The backfill that was previewed; its form is filled in, and all schedules are shown."""
+
+    fill: str = ""
+    """The schedule's name."""
+    since: str = ""
+    until: str = ""
+    dues: str = ""
+    """How many there were in that time."""
 
 
 class ScheduleRow(Struct, frozen=True):

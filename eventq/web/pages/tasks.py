@@ -15,7 +15,7 @@ from msgspec import Struct
 from eventq.catalog.orders import Order
 from eventq.catalog.record import TaskRecord, place_of
 from eventq.catalog.selector import Selector
-from eventq.core.task import Task, TaskState, instant
+from eventq.core.task import Task, instant
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
 from eventq.web.filtering import FilterQuestion, given_of, selector_of
@@ -265,6 +265,3 @@ def _columns(text: str) -> list[str]:
         if word not in COLUMNS:
             raise ArgumentError("columns", word, f"of {', '.join(COLUMNS)}")
     return [name for name in COLUMNS if name in words] or list(USUAL)
-
-
-STATES = tuple(str(state) for state in TaskState if str(state) not in {"failed", "unknown"})
