@@ -136,10 +136,13 @@
   };
 
   // What happens live.
-  let stream = null, held = false, due = null, lastShown = 0, restMs = WAIT_MS;
+  let stream = null, held = false, pressed = false, due = null, lastShown = 0, restMs = WAIT_MS;
+  // A click whose element is replaced between its two halves is none.
+  addEventListener("pointerdown", () => { pressed = true; });
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(() => { pressed = false; }));
   const busy = () => {
     const at = document.activeElement;
-    return held || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]:not([data-still])") !== null
+    return held || pressed || going || sliding || "at" in body().dataset || document.hidden || document.querySelector("main details[open]:not([data-still])") !== null
       || (at && at.closest("main form") !== null) || String(getSelection()) !== "";
   };
   const refresh = () => {
