@@ -256,7 +256,13 @@ def resume(acting: Acting) -> Done:
     """Ends a pause."""
     scope = _scope(acting)
     acting.check_lane(scope.get("lane"))
-    acting.queue.resume(**acting.marks, **scope)
+    try:
+        acting.queue.resume(**acting.marks, **scope)
+    except ArgumentError as error:
+        if error.argument != "scope":
+            raise
+        words = f"No pause is of just that: {_scope_words(scope)}. Nothing was done."
+        raise ActRefusedError(400, words) from None
     return Done(f"Resumed: {_scope_words(scope)}.", "/limits", acting.done_at(Resumed))
 
 

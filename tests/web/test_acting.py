@@ -125,6 +125,8 @@ def test_pauses_come_and_go(full: Desk) -> None:
     full.done("/limits/resume", name="docs.*")
     full.done("/limits/resume", lane="mail")
     assert full.queue.pauses() == []
+    again = full.post("/limits/resume", 400, lane="mail")
+    assert "No pause is of just that: lane mail. Nothing was done." in again.text
     full.post("/limits/pause", 400)
     full.done("/limits/pause", everything="yes")
     assert len(full.queue.pauses()) == 1
