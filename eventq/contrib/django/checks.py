@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from eventq.contrib.django.settings import KNOWN, BackendSettings, backend_at, own_aliases
 from eventq.core.options import make_policy
 from eventq.core.validation import check_count, check_name, check_namespace
-from eventq.errors import ArgumentError, OutboxError
+from eventq.errors import ArgumentError, EventqError, OutboxError
 from eventq.eventlog.open import EXPECTED, file_of
 from eventq.handlers.collection import Handlers
 
@@ -53,6 +53,26 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: object) -> list
             hint = f"manage.py migrate --database {database} eventq zero, then without zero."
             where = f"TASKS[{alias!r}]"
             found.append(Error(f"{error}.", hint=hint, obj=where, id="eventq.E011"))
+    return found
+
+
+def check_limits(*, databases: Sequence[str] | None = None, **_: object) -> list[CheckMessage]:
+    """Whether each limit that tasks name is defined, where databases are looked at: it opens logs.
+
+    Tasks of one that is not are made, and wait.
+    """
+    found: list[CheckMessage] = []
+    for alias in own_aliases() if databases else ():
+        try:
+            missing = backend_at(alias).queue.undefined_limits()
+        except EventqError as error:
+            problem = f"The log cannot be read: {error}."
+            found.append(Warning(problem, obj=f"TASKS[{alias!r}]", id="eventq.W004"))
+            continue
+        for name in sorted(missing):
+            hint = f"manage.py eventq --backend {alias} limit set {name} --running 1, or in code."
+            problem = f"No limit {name} is defined: the tasks that name it wait."
+            found.append(Warning(problem, hint=hint, obj=f"TASKS[{alias!r}]", id="eventq.W003"))
     return found
 
 

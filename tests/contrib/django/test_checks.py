@@ -13,7 +13,9 @@ from django.test import override_settings
 
 from eventq.contrib.django import Backend, options
 from eventq.contrib.django.framework import task_backends
+from eventq.contrib.django.options import MARK
 from eventq.errors import ArgumentError
+from tests.contrib.django.site.shop.tasks import add
 
 BACKEND = "eventq.contrib.django.Backend"
 
@@ -99,6 +101,23 @@ def test_a_missing_table_is_told(backend: Backend) -> None:
 
     assert found.hint == "manage.py migrate --database default eventq zero, then without zero."
     assert backend.alias == "default"
+
+
+def test_a_limit_that_is_not_defined_is_told(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`check --database default` looks into the log, too; once it is set the check is silent."""
+    monkeypatch.setattr(add.func, MARK, {"limits": ["smtp"]}, raising=False)
+
+    def warned() -> list[str | None]:
+        found = run_checks(databases=["default"])
+        return [each.hint for each in found if each.id == "eventq.W003"]
+
+    assert warned() == [
+        "manage.py eventq --backend default limit set smtp --running 1, or in code."
+    ]
+    backend.queue.set_limit("smtp", running=2)
+    assert warned() == []
 
 
 def test_an_unknown_option_opens_nothing() -> None:
