@@ -101,7 +101,15 @@ def _gauges(projection: Projection, tally: Tally, now: int) -> list[Family]:
     ready: Counter[Label] = Counter()
     for route, count in projection.ready_routes(now).items():
         ready[tally.label_of(route.lane, route.name)] += count
-    leased, waiting = _by_label(projection, tally)
+    tasks = projection.tasks
+    leased = Counter(
+        tally.label_of(tasks[number].lane, tasks[number].name)
+        for holder in projection.holders.values()
+        for number in holder.tasks
+    )
+    waiting: Counter[Label] = Counter()
+    for (lane, name), count in projection.waits.counts.items():
+        waiting[tally.label_of(lane, name)] += count
     scheduled = Counter({label: count for label, count in tally.open.items() if count})
     scheduled.subtract(ready)
     scheduled.subtract(leased)
@@ -127,21 +135,6 @@ def _gauges(projection: Projection, tally: Tally, now: int) -> list[Family]:
         *_limits(projection, now),
         Family("follower_lag", "gauge", "Events behind a follower.", ("follower",), followers),
     ]
-
-
-def _by_label(projection: Projection, tally: Tally) -> tuple[Counter[Label], Counter[Label]]:
-    """The tasks that run, and those that wait for others."""
-    tasks = projection.tasks
-    leased = Counter(
-        tally.label_of(tasks[number].lane, tasks[number].name)
-        for holder in projection.holders.values()
-        for number in holder.tasks
-    )
-    waiting = Counter(
-        tally.label_of(tasks[number].lane, tasks[number].name)
-        for number in projection.waits.by_task
-    )
-    return leased, waiting
 
 
 def _limits(projection: Projection, now: int) -> list[Family]:

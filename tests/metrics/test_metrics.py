@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import eventq
-from eventq.contrib.prometheus import metrics_text, serve
+from eventq.contrib.prometheus import registry_of, serve
 from eventq.metrics import Measures
 from eventq.metrics.tally import MOST_LABELS
 
@@ -54,7 +55,7 @@ def fill(queue: eventq.Queue) -> None:
 def samples(queue: eventq.Queue) -> Samples:
     """Each sample by its name and the values of its labels."""
     found: Samples = {}
-    for family in text_string_to_metric_families(metrics_text(queue).decode()):
+    for family in text_string_to_metric_families(generate_latest(registry_of(queue)).decode()):
         for sample in family.samples:
             found[sample.name, tuple(sample.labels.values())] = sample.value
     return found
@@ -95,6 +96,20 @@ def test_every_process_counts_the_same(queue: eventq.Queue) -> None:
 
     with eventq.Queue(queue.url) as other:
         assert fixed(along) == fixed(Measures(other._node))
+
+
+def test_tasks_that_wait_for_others_are_counted_before(
+    queue: eventq.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The projection counts as they come and go: a scrape looks at none of them."""
+    first = queue.new({"n": 1}, name="mail")
+    queue.new_many([eventq.TaskSpec({}, name="pay", after=[first])] * 30)
+    ended = queue.new({"n": 2}, name="pay", after=[first])
+    queue.cancel(ended.key)
+    with queue._node.reading() as projection:
+        monkeypatch.setattr(projection, "tasks", {})
+
+    assert samples(queue)["eventq_tasks_waiting", ("default", "pay")] == 30
 
 
 def test_labels_are_bounded(queue: eventq.Queue) -> None:
@@ -153,7 +168,7 @@ def test_the_server_answers(queue: eventq.Queue) -> None:
 def known(queue: eventq.Queue) -> set[str]:
     """All names that a queue may tell, also those that have no samples now."""
     ends = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
-    families = text_string_to_metric_families(metrics_text(queue).decode())
+    families = text_string_to_metric_families(generate_latest(registry_of(queue)).decode())
     return {f"{family.name}{end}" for family in families for end in ends[family.type]}
 
 
