@@ -7,6 +7,7 @@ the log when `enqueue` returns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -68,6 +69,9 @@ class Backend(BaseTaskBackend):
 
     def validate_task(self, task: Task[..., Any]) -> None:
         """Raises InvalidTaskError, also for what eventq cannot keep."""
+        at: object = task.run_after
+        if not isinstance(at, datetime | None):
+            raise InvalidTaskError(f"run_after: expected an instant, a datetime, got {at!r}")
         super().validate_task(task)
         try:
             check_task(task)

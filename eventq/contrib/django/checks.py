@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
@@ -86,6 +87,8 @@ def _values(given: BackendSettings) -> Iterator[CheckMessage]:
     if given.unknown:
         hint = f"The options are {', '.join(sorted(KNOWN))}."
         yield Error(f"There is no option {', '.join(given.unknown)}.", hint=hint, id="eventq.E001")
+    for problem in given.wrong:
+        yield Error(f"{problem}.", id="eventq.E002")
     options = given.given
     tests = (
         lambda: make_policy(**{name: options[name] for name in OF_POLICY if name in options}),
@@ -113,6 +116,12 @@ def _places(alias: str, given: BackendSettings) -> Iterator[CheckMessage]:
     except ArgumentError as error:
         yield Error(f"{error}.", id="eventq.E003")
         return
+    if path is not None and not Path(path).parent.is_dir():
+        yield Error(
+            f"The folder of the log is not there: {path}.",
+            hint="Make it, for the user that the site runs as: the log's file is made in it.",
+            id="eventq.E013",
+        )
     for database, options in settings.DATABASES.items():
         name = options.get("NAME")
         is_file = str(options.get("ENGINE")).rpartition(".")[2] in {"sqlite3", "spatialite"}
@@ -123,9 +132,19 @@ def _places(alias: str, given: BackendSettings) -> Iterator[CheckMessage]:
                 id="eventq.E004",
             )
     for other in own_aliases():
-        if other < alias and backend_at(other).settings.place == given.place:
+        if other < alias and _log_of(backend_at(other).settings) == _log_of(given):
             hint = "Give each backend a namespace of its own."
             yield Error(f"TASKS[{other!r}] has the same log.", hint=hint, id="eventq.E005")
+
+
+def _log_of(given: BackendSettings) -> tuple[object, object]:
+    """Which log it is, and which queue in it, however its file is written."""
+    url, namespace = given.place
+    try:
+        path = file_of(url) if isinstance(url, str) else None
+    except ArgumentError:
+        path = None
+    return url if path is None else os.path.realpath(path), namespace
 
 
 def _outbox(given: BackendSettings) -> Iterator[CheckMessage]:
