@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from os import PathLike
 from types import NoneType
@@ -15,8 +16,9 @@ from eventq.handlers.collection import Handlers
 from eventq.queue import DEFAULT_URL
 
 # Those of `Queue`, by the same names.
+OF_PLACE = ("url", "namespace", "archive", "workers")
 OF_QUEUE = (
-    *("url", "namespace", "archive", "workers"),
+    *OF_PLACE,
     *("max_age", "max_retries", "max_lapses", "backoff", "deadline"),
 )
 OWN = ("outbox", "handlers", "signals", "console")
@@ -71,7 +73,17 @@ class BackendSettings:
             raise ImproperlyConfigured(f"TASKS: eventq has no option {', '.join(self.unknown)}")
         if self.wrong:
             raise ImproperlyConfigured(f"TASKS: {'; '.join(self.wrong)}")
-        return {name: self.given[name] for name in OF_QUEUE if name in self.given}
+        found = {name: self.given[name] for name in OF_QUEUE if name in self.given}
+        if is_test_run():
+            # A task of a test's is none of the site's: its databases are others, too.
+            found = {n: v for n, v in found.items() if n not in OF_PLACE} | {"url": "memory://"}
+        return found
+
+
+def is_test_run() -> bool:
+    """Whether Django's runner of tests, or pytest's, has set up its environment in this process."""
+    utils = sys.modules.get("django.test.utils")
+    return hasattr(getattr(utils, "_TestState", None), "saved_data")
 
 
 def _problem(name: str, value: object) -> str | None:
