@@ -126,6 +126,9 @@ REFUSED = 1
         ("report --html ''", MISUSED, "--html: expected the name of a file"),
         (f"metrics --port 0 --host {'x' * 300}", REFUSED, "is no name of a host"),
         ("outbox ls sqlite:////nowhere/at/all.db", REFUSED, "the outbox's database cannot be used"),
+        ("outbox ls sqlite:///typo.db", REFUSED, "there is no file"),
+        ("outbox retry sqlite:///typo.db", REFUSED, "there is no file"),
+        ("relay sqlite:///typo.db --once", REFUSED, "there is no file"),
         ("outbox ls 'mongodb://a/b?c'", REFUSED, "the outbox's database cannot be used"),
         # The demo.
         ("demo /no/such/folder", MISUSED, "/no/such/folder"),
