@@ -665,8 +665,8 @@ class Queue:
     def close(self) -> None:
         """Stops a run in progress, waits for it, and closes the log; may come twice.
 
-        Raises AlreadyRunningError in a worker, which it would wait for (a worker may call `stop`),
-        and EventLoopError in the event loop of an `AsyncQueue.run`, which it would hold up.
+        Raises AlreadyRunningError in a worker (which may call `stop`), TransactionError in a
+        transaction, and EventLoopError in an `AsyncQueue.run`'s loop: it would wait for each.
         """
         self._slot.close()
         self._give_up()

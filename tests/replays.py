@@ -33,6 +33,7 @@ def assert_same(ours: Projection, other: Projection, *, now: int) -> None:
     assert other.followers == ours.followers
     assert other.schedules.by_name == ours.schedules.by_name
     assert other.waits.by_task == ours.waits.by_task
+    assert other.waits.counts == ours.waits.counts
     assert other.waits.by_predecessor == ours.waits.by_predecessor
     assert other.waits.doomed == ours.waits.doomed
     assert other.waits.unneeded == ours.waits.unneeded

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
@@ -17,11 +17,16 @@ from starlette.types import Scope
 from eventq.errors import ArgumentError
 from eventq.host.logger import SafeLogger
 from eventq.queue import AsyncQueue, Queue
+from eventq.runner.relays import Relayed
+
+if TYPE_CHECKING:
+    from eventq.contrib.outbox import Outbox
 
 logger = SafeLogger("eventq.contrib.asgi")
 
 AnyQueue = Queue | AsyncQueue
 Opening = AnyQueue | Callable[[], AnyQueue | Awaitable[AnyQueue]]
+Outboxes = Iterable[Relayed] | Callable[[Queue], Iterable["Outbox"]]
 
 # Under which name a request's state has it: `request.state.eventq`.
 STATE = "eventq"
@@ -43,6 +48,8 @@ class HeldQueue:
 
     def __init__(self, queue: AsyncQueue) -> None:
         self.queue = queue
+        self.outboxes: list[Outbox] = []
+        """Those that are its lifespan's own."""
         self.on_end: list[Callable[[], object]] = []
         """Called when the application ends, before the queue is closed."""
 
@@ -56,14 +63,18 @@ def lifespan(
     queue: Opening,
     *,
     run: bool = False,
+    outboxes: Outboxes = (),
     **options: Any,  # noqa: ANN401 - those of Queue.run
 ) -> Callable[[Any], AbstractAsyncContextManager[LifespanState]]:
     """For ``FastAPI(lifespan=...)``: the queue is open while the application lives, then closed.
 
     ``queue``: a queue, or a function (also ``async def``) that opens one, so that the application
     can be started more than once. ``run``: its handlers are run meanwhile in this process, with
-    these ``options`` of `Queue.run`. Raises ArgumentError.
+    these ``options`` of `Queue.run`. ``outboxes``: those that the run relays; or a function of the
+    queue that makes them, which are closed before it (see `get_outbox`). Raises ArgumentError.
     """
+    if not callable(outboxes) and outboxes != ():
+        options["outboxes"] = outboxes
     if options and not run:
         raise ArgumentError("run", run, f"True beside options of a run: {', '.join(options)}")
 
@@ -73,6 +84,9 @@ def lifespan(
         held = HeldQueue(opened)
         async with opened:
             try:
+                if callable(outboxes):
+                    held.outboxes = list(outboxes(opened.queue))
+                    options["outboxes"] = held.outboxes
                 if run:
                     async with running(opened, **options):
                         yield {"eventq": held}
@@ -80,6 +94,9 @@ def lifespan(
                     yield {"eventq": held}
             finally:
                 held.end()
+                for each in held.outboxes:
+                    # It waits for what its relay has at hand.
+                    await asyncio.to_thread(each.close)
 
     return live
 
@@ -90,6 +107,17 @@ def get_queue(connection: HTTPConnection) -> AsyncQueue:
     In Starlette, call it with the request. Raises ArgumentError where no lifespan has opened one.
     """
     return held_by(connection.scope).queue
+
+
+def get_outbox(connection: HTTPConnection) -> Outbox:
+    """For ``Depends(get_outbox)``: the first outbox that the lifespan has made.
+
+    Raises ArgumentError where it has made none.
+    """
+    held = held_by(connection.scope)
+    if not held.outboxes:
+        raise ArgumentError("outboxes", held.outboxes, "a function of the lifespan that makes one")
+    return held.outboxes[0]
 
 
 @asynccontextmanager

@@ -123,7 +123,10 @@ def _links(event: Event) -> list[dict[str, Any]]:
     body = event.body
     if not isinstance(body, Created) or body.trace is None:
         return []
-    trace, span, _, state = ids_of(body.trace)
+    ids = ids_of(body.trace)
+    if ids is None:
+        return []
+    trace, span, _, state = ids
     return [{"traceId": trace, "spanId": span, "traceState": state}]
 
 

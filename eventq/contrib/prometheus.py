@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -42,16 +42,8 @@ class QueueCollector(Collector):
         return []
 
 
-def metrics_text(queue: Queue) -> bytes:
-    """What `/metrics` answers, in Prometheus's text format; for one look, since it reads the log.
-
-    Who answers scrapes keeps a `registry_of` the queue, which goes on from what it has read.
-    """
-    return generate_latest(registry_of(queue))
-
-
 def registry_of(queue: Queue) -> CollectorRegistry:
-    """A registry of this queue alone."""
+    """A registry of this queue alone: the first scrape reads the log, later ones what is new."""
     registry = CollectorRegistry()
     registry.register(QueueCollector(queue))
     return registry

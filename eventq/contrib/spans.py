@@ -6,6 +6,7 @@ are never told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +15,8 @@ from eventq.core.values import ErrorInfo
 
 SYSTEM = "eventq"
 DEFAULT_NAMESPACE = "default"
+_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+
 Operation = Literal["send", "process"]
 Value = str | int | bool
 Attributes = dict[str, Value]
@@ -81,8 +84,14 @@ def status_of(error: ErrorInfo) -> str:
     return f"{error.type}: {error.message}" if error.message else error.type
 
 
-def ids_of(context: str) -> tuple[str, str, str, str]:
-    """Trace, span, flags and state of a W3C trace context."""
+def ids_of(context: str) -> tuple[str, str, str, str] | None:
+    """Trace, span, flags and state of a W3C trace context; None for one that is not understood.
+
+    That may be one of a newer version of W3C's, or of a log that somebody has altered.
+    """
     parent, _, state = context.partition(" ")
-    _, trace, span, flags = parent.split("-")[:4]
-    return trace, span, flags, state
+    found = _PARENT.fullmatch(parent)
+    if found is None:
+        return None
+    trace, span, flags = found.groups()
+    return (trace, span, flags, state) if int(trace, 16) and int(span, 16) else None

@@ -298,6 +298,8 @@ def check_values(values: object) -> list[object]:
     for index, value in enumerate(found):
         if type(value) not in {str, int, float, bool, bytes, bytearray, memoryview, NoneType}:
             raise ArgumentError(f"values[{index}]", value, "text, a number, bytes or None")
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise ArgumentError(f"values[{index}]", value, "a whole number of 64 bits")
     return found
 
 

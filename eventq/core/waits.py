@@ -5,6 +5,7 @@ Nothing here knows events; the projection says which tasks come and go, and is t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -33,6 +34,8 @@ class TaskWaits:
 
     def __init__(self, tasks: dict[int, Task]) -> None:
         self.by_task: dict[int, Wait] = {}
+        self.counts: Counter[tuple[str, str | None]] = Counter()
+        """How many wait, by lane and name: no event changes these of a task."""
         self.by_predecessor: dict[int, set[int]] = {}
         """Whom the end, or the coming back, of a task concerns."""
         self.doomed: SortedList[int] = SortedList()
@@ -62,6 +65,7 @@ class TaskWaits:
         """A task waits for just this."""
         number = task.number
         self.by_task[number] = wait
+        self.counts[task.lane, task.name] += 1
         for predecessor in wait.open | wait.failed:
             self.by_predecessor.setdefault(predecessor, set()).add(number)
         if task.expires_at_us is not None:
@@ -73,6 +77,10 @@ class TaskWaits:
         """A task waits no more, whatever becomes of it."""
         number = task.number
         wait = self.by_task.pop(number)
+        label = task.lane, task.name
+        self.counts[label] -= 1
+        if not self.counts[label]:
+            del self.counts[label]
         for predecessor in wait.open | wait.failed:
             self._leave(predecessor, number)
         if task.expires_at_us is not None:
@@ -90,7 +98,7 @@ class TaskWaits:
         reviving: Iterable[int],
     ) -> None:
         """Takes over what was known elsewhere, in place of all that is known here."""
-        for index in (self.by_task, self.by_predecessor, self.unneeded):
+        for index in (self.by_task, self.counts, self.by_predecessor, self.unneeded):
             index.clear()
         for ordered in (self.doomed, self.expiring, self.reviving):
             ordered.clear()
@@ -154,6 +162,7 @@ class TaskWaits:
         """Asserts that what is found by one way is found by all."""
         waiting = {n: t for n, t in self._tasks.items() if t.recorded_state is TaskState.WAITING}
         assert self.by_task.keys() == waiting.keys()
+        assert dict(self.counts) == Counter((t.lane, t.name) for t in waiting.values())
         assert self.by_predecessor == awaited(self.by_task.items())
         expiring = [(t.expires_at_us, n) for n, t in waiting.items() if t.expires_at_us is not None]
         assert list(self.expiring) == sorted(expiring)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from eventq.core.durations import SECOND_US
 from eventq.core.projection import Projection
 from eventq.eventlog import EventLog
-from eventq.metrics.tally import BUCKETS_S, MOST_LABELS, Histogram, Label, Tally
+from eventq.metrics.tally import BUCKETS_S, MOST_LABELS, OTHER_NAME, Histogram, Label, Tally
 from eventq.node.node import Node
 
 Kind = Literal["gauge", "counter", "histogram"]
@@ -101,7 +101,15 @@ def _gauges(projection: Projection, tally: Tally, now: int) -> list[Family]:
     ready: Counter[Label] = Counter()
     for route, count in projection.ready_routes(now).items():
         ready[tally.label_of(route.lane, route.name)] += count
-    leased, waiting = _by_label(projection, tally)
+    tasks = projection.tasks
+    leased = Counter(
+        tally.label_of(tasks[number].lane, tasks[number].name)
+        for holder in projection.holders.values()
+        for number in holder.tasks
+    )
+    waiting: Counter[Label] = Counter()
+    for (lane, name), count in projection.waits.counts.items():
+        waiting[tally.label_of(lane, name)] += count
     scheduled = Counter({label: count for label, count in tally.open.items() if count})
     scheduled.subtract(ready)
     scheduled.subtract(leased)
@@ -112,10 +120,6 @@ def _gauges(projection: Projection, tally: Tally, now: int) -> list[Family]:
         oldest[label] = min(since, oldest.get(label, since))
     ages = [Sample(label, max(0, now - since) / SECOND_US) for label, since in oldest.items()]
     labels = ("lane", "name")
-    followers = [
-        Sample((name,), projection.seq - each.said.seq)
-        for name, each in projection.followers.items()
-    ]
     return [
         _by("tasks_ready", "Tasks that may run now.", ready),
         _by("tasks_scheduled", "Tasks that wait for their instant.", scheduled),
@@ -125,23 +129,17 @@ def _gauges(projection: Projection, tally: Tally, now: int) -> list[Family]:
             "oldest_ready_seconds", "gauge", "How long the oldest ready task waits.", labels, ages
         ),
         *_limits(projection, now),
-        Family("follower_lag", "gauge", "Events behind a follower.", ("follower",), followers),
+        _followers(projection),
     ]
 
 
-def _by_label(projection: Projection, tally: Tally) -> tuple[Counter[Label], Counter[Label]]:
-    """The tasks that run, and those that wait for others."""
-    tasks = projection.tasks
-    leased = Counter(
-        tally.label_of(tasks[number].lane, tasks[number].name)
-        for holder in projection.holders.values()
-        for number in holder.tasks
-    )
-    waiting = Counter(
-        tally.label_of(tasks[number].lane, tasks[number].name)
-        for number in projection.waits.by_task
-    )
-    return leased, waiting
+def _followers(projection: Projection) -> Family:
+    """How far each is behind, the furthest first; the rest are told as the furthest of them."""
+    lags = [(projection.seq - each.said.seq, name) for name, each in projection.followers.items()]
+    lags.sort(key=lambda each: (-each[0], each[1]))
+    told = [Sample((name,), lag) for lag, name in lags[:MOST_LABELS]]
+    told += [Sample((OTHER_NAME,), lag) for lag, _ in lags[MOST_LABELS : MOST_LABELS + 1]]
+    return Family("follower_lag", "gauge", "Events behind a follower.", ("follower",), told)
 
 
 def _limits(projection: Projection, now: int) -> list[Family]:
@@ -151,17 +149,18 @@ def _limits(projection: Projection, now: int) -> list[Family]:
         running = limits.running(bucket)
         used.append((running, Sample((bucket.limit, bucket.value or ""), running)))
     used.sort(key=lambda each: (-each[0], each[1].labels))
-    bounds = [
-        Sample((name,), each.said.running)
-        for name, each in limits.by_name.items()
-        if each.said.running is not None
-    ]
     labels = ("limit", "value")
     taken = [sample for _, sample in used[:MOST_BUCKETS]]
+    # First those whose buckets are told: the two are compared.
+    names = dict.fromkeys([*(sample.labels[0] for sample in taken), *sorted(limits.by_name)])
+    known = ((name, limits.by_name[name].said.running) for name in names if name in limits.by_name)
+    bounds = [Sample((name,), running) for name, running in known if running is not None]
     paused = sum(each.is_on(now) for each in projection.governing.pauses.by_scope.values())
     return [
         Family("limit_running", "gauge", "Tasks that run in a bucket.", labels, taken),
-        Family("limit_bound", "gauge", "How many may run in each.", ("limit",), bounds),
+        Family(
+            "limit_bound", "gauge", "How many may run in each.", ("limit",), bounds[:MOST_LABELS]
+        ),
         _one("pauses", "Pauses that go on.", paused),
     ]
 

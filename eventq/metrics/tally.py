@@ -1,7 +1,8 @@
 """What has happened so far, by lane and name: a fold of its own, beside the projection.
 
 It reads no clock and no log; who folds hands it commits in order. Labels are bounded: of the pairs
-of lane and name, the first so many that the log has are counted apart, and all later ones as one.
+of lane and name, and of schedules, the first so many that the log has are counted apart, and all
+later ones as one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from eventq.core.values import LAPSED
 Label = tuple[str, str]
 
 MOST_LABELS = 200
-OTHER: Label = ("other", "other")
+OTHER_NAME = "other"
+OTHER: Label = (OTHER_NAME, OTHER_NAME)
 UNNAMED = ""
 # Upper bounds of the histograms, in seconds.
 BUCKETS_S = (0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0)
@@ -76,7 +78,9 @@ class Tally:
         self.expired: Counter[Label] = Counter()
         self.refused: Counter[Label] = Counter()
         self.missed: Counter[tuple[str, str]] = Counter()
-        """Dues of schedules that made no task, by schedule and outcome."""
+        """Dues that made no task, by schedule and outcome; later schedules are one."""
+        self.schedules: set[str] = set()
+        """Those that are counted apart."""
         self.waits: dict[Label, Histogram] = {}
         self.runs: dict[Label, Histogram] = {}
         self._most_labels = most_labels
@@ -91,7 +95,7 @@ class Tally:
                 self._create(seq, commit.at, body)
             elif type(body) is Ticked:
                 if body.outcome != "made":
-                    self.missed[body.schedule, body.outcome] += body.count
+                    self.missed[self._schedule_of(body), body.outcome] += body.count
             elif number:
                 self._change(number, commit.at, body)
         self.seq = commit.last
@@ -100,6 +104,11 @@ class Tally:
         """The label of a lane and a name, as far as it is counted apart."""
         label = (lane or DEFAULT_LANE, name or UNNAMED)
         return label if label in self.labels else OTHER
+
+    def _schedule_of(self, body: Ticked) -> str:
+        if len(self.schedules) < self._most_labels:
+            self.schedules.add(body.schedule)
+        return body.schedule if body.schedule in self.schedules else OTHER_NAME
 
     def _create(self, seq: int, at: int, body: Created) -> None:
         label = (body.lane or DEFAULT_LANE, body.name or UNNAMED)

@@ -200,6 +200,10 @@ class Node:
         pending = self._inside.get(get_ident())
         if pending is not None and not pending.abandoned:
             raise ReentrantCallError
+        self.check_not_visiting()
+
+    def check_not_visiting(self) -> None:
+        """Raises TransactionError inside a block of this log's, which would have to end first."""
         if under_way and (visit := visiting.get()) and visit.place == self.log.url:
             raise TransactionError(INSIDE)
 

@@ -114,14 +114,14 @@ class RunSlot:
 
     def close(self) -> None:
         """Stops the run, waits for it, and closes the node; see `Queue.close`."""
-        self._check_not_worker()
+        self._check_not_inside()
         self.check_not_in_loop("close()", "`await queue.aio.close()`, or `async with`")
         self._begin_close()
         self._finish_close()
 
     async def close_in_loop(self) -> None:
         """Does what `close` does while the loop goes on, with a run in it."""
-        self._check_not_worker()
+        self._check_not_inside()
         # Before a thread is had: the run's workers may hold all those of the loop's pool.
         self._begin_close()
         await in_thread(self._finish_close)
@@ -131,7 +131,8 @@ class RunSlot:
         self._lock = threading.Lock()
         self.runner = self._last = self._loop = None
 
-    def _check_not_worker(self) -> None:
+    def _check_not_inside(self) -> None:
+        self._node.check_not_visiting()
         runner = self.runner
         if runner is not None and runner.works_here():
             raise AlreadyRunningError("a worker cannot close its own queue; it may call stop()")

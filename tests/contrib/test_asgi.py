@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +18,9 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 import eventq
-from eventq.contrib.asgi import get_queue, lifespan, running
+from eventq.contrib.asgi import get_outbox, get_queue, lifespan, running
 from eventq.contrib.console import MountedConsole
+from eventq.contrib.outbox import Outbox
 
 shop = eventq.Handlers()
 paid = threading.Event()
@@ -108,6 +111,39 @@ def test_starlette_is_given_the_queue(tmp_path: Path) -> None:
         assert client.post("/shop/orders").json() == "order 7"
     with pytest.raises(eventq.QueueClosedError):
         queue.new({})
+
+
+def test_outboxes_are_made_of_the_queue_and_closed(tmp_path: Path) -> None:
+    """Each time that the application starts; a route is given the first one."""
+    made: list[Outbox] = []
+
+    def outboxes(queue: eventq.Queue) -> list[Outbox]:
+        made.append(Outbox(queue, at=f"sqlite:///{tmp_path}/shop.db"))
+        made[-1].create()
+        return made[-1:]
+
+    def order(request: Request) -> JSONResponse:
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as session, session:
+            return JSONResponse(get_outbox(request).new(pay, 7, on=session))
+
+    def opened() -> eventq.Queue:
+        return eventq.Queue(f"sqlite:///{tmp_path}/tasks.db", handlers=[shop])
+
+    routes = [Route("/orders", order, methods=["POST"])]
+    app = Starlette(routes=routes, lifespan=lifespan(opened, run=True, outboxes=outboxes))
+    for _ in range(2):
+        paid.clear()
+        with TestClient(app) as client:
+            client.post("/orders")
+            assert paid.wait(10)
+        assert all(each.name != "eventq-relay" for each in threading.enumerate())
+
+    assert len(made) == 2
+    with (
+        TestClient(Starlette(routes=routes, lifespan=lifespan(opened))) as client,
+        pytest.raises(eventq.ArgumentError, match="outboxes"),
+    ):
+        client.post("/orders")
 
 
 def test_an_attempt_has_its_grace_at_the_end(tmp_path: Path) -> None:

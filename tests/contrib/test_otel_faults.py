@@ -109,7 +109,7 @@ def test_nothing_is_done_where_no_sdk_is_set_up(queue: eventq.Queue) -> None:
 def test_what_an_exporter_does_not_take_is_dropped(
     queue: eventq.Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Memory is bounded while a processor hangs; afterwards a warning tells how much was lost."""
+    """Memory is bounded while a processor hangs; warnings tell of it at once, and at the end."""
     goes_on = threading.Event()
 
     class Hanging(SimpleSpanProcessor):
@@ -123,10 +123,14 @@ def test_what_an_exporter_does_not_take_is_dropped(
     queue.new({})
     for _ in range(MOST_WAITING + 5):
         made.note_end(lambda: None)
+    told = [record.getMessage() for record in caplog.records]
     goes_on.set()
     made.close()
 
-    assert "spans were dropped" in caplog.text
+    assert [words for words in told if "were dropped" in words] == [
+        "1 spans were dropped: exporting is slow"
+    ]
+    assert caplog.text.count("spans were dropped") == 2
 
 
 def test_it_is_refused_for_what_is_no_queue() -> None:

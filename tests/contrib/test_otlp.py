@@ -73,6 +73,28 @@ def parsed(request: dict[str, Any]) -> list[Any]:
     return list(resource.scope_spans[0].spans)
 
 
+@pytest.mark.parametrize(
+    "context",
+    [
+        "nothing",
+        "00-zz7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        f"00-{'0' * 32}-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd-b7ad6b7169203331-01",
+    ],
+)
+def test_a_context_that_is_none_links_to_nothing(queue: eventq.Queue, context: str) -> None:
+    """The task is exported all the same, as collectors take it."""
+    tracing = Context()
+    tracing.making = lambda orders, make: make([*carrying(orders, context)])  # type: ignore[method-assign]
+    queue.tracing = tracing
+    task = queue.new({"order": 7})
+
+    [request] = trace_requests(queue.log, [queue.history(task.key)])
+
+    [span] = parsed(request)
+    assert list(span.links) == []
+
+
 def test_a_task_is_one_trace(worked: eventq.Queue) -> None:
     """The task, its waits and its attempts, each with the instants of the log."""
     history = worked.history("order-7")

@@ -335,6 +335,11 @@ def spoil_order(p: Projection) -> None:
     p.tasks[1] = replace(p.tasks[1], priority=5)
 
 
+def spoil_waits(p: Projection) -> None:
+    """Miscounts the tasks that wait for others."""
+    p.waits.counts["default", None] += 1
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -349,6 +354,7 @@ def spoil_order(p: Projection) -> None:
         spoil_holder,
         spoil_forgotten_holder,
         spoil_order,
+        spoil_waits,
     ],
 )
 def test_check_sees_every_damage(bench: Bench, spoil: Callable[[Projection], None]) -> None:

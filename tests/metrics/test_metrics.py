@@ -13,12 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import eventq
-from eventq.contrib.prometheus import metrics_text, serve
+from eventq.contrib.prometheus import registry_of, serve
+from eventq.core.commits import encode_bodies
+from eventq.core.members import Follower
+from eventq.core.queue_events import Followed, Ticked
+from eventq.core.values import NODE
 from eventq.metrics import Measures
-from eventq.metrics.tally import MOST_LABELS
+from eventq.metrics.tally import MOST_LABELS, Tally
+from tests.eventlog.commits import EMPTY, commit_after
 
 FILES = Path(__file__).parents[2] / "docs" / "reference" / "metrics"
 Samples = dict[tuple[str, tuple[str, ...]], float]
@@ -54,7 +60,7 @@ def fill(queue: eventq.Queue) -> None:
 def samples(queue: eventq.Queue) -> Samples:
     """Each sample by its name and the values of its labels."""
     found: Samples = {}
-    for family in text_string_to_metric_families(metrics_text(queue).decode()):
+    for family in text_string_to_metric_families(generate_latest(registry_of(queue)).decode()):
         for sample in family.samples:
             found[sample.name, tuple(sample.labels.values())] = sample.value
     return found
@@ -97,6 +103,20 @@ def test_every_process_counts_the_same(queue: eventq.Queue) -> None:
         assert fixed(along) == fixed(Measures(other._node))
 
 
+def test_tasks_that_wait_for_others_are_counted_before(
+    queue: eventq.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The projection counts as they come and go: a scrape looks at none of them."""
+    first = queue.new({"n": 1}, name="mail")
+    queue.new_many([eventq.TaskSpec({}, name="pay", after=[first])] * 30)
+    ended = queue.new({"n": 2}, name="pay", after=[first])
+    queue.cancel(ended.key)
+    with queue._node.reading() as projection:
+        monkeypatch.setattr(projection, "tasks", {})
+
+    assert samples(queue)["eventq_tasks_waiting", ("default", "pay")] == 30
+
+
 def test_labels_are_bounded(queue: eventq.Queue) -> None:
     """The first names of the log are told apart, and all later ones are one."""
     queue.new_many([eventq.TaskSpec({}, name=f"n{number}") for number in range(MOST_LABELS + 300)])
@@ -106,6 +126,36 @@ def test_labels_are_bounded(queue: eventq.Queue) -> None:
     ready = {labels: n for (name, labels), n in found.items() if name == "eventq_tasks_ready"}
     assert len(ready) == MOST_LABELS + 1
     assert ready["other", "other"] == 300
+
+
+def test_limits_and_followers_are_bounded_too(queue: eventq.Queue) -> None:
+    """More of them than are told apart; of the followers the furthest behind are told."""
+    for number in range(MOST_LABELS + 5):
+        queue.set_limit(f"l{number:03}", running=1)
+    with queue._node.reading() as projection:
+        for number in range(MOST_LABELS + 5):
+            said = Followed(f"f{number:03}", number, "n", 0)
+            projection.followers[said.follower] = Follower(said, 0, 0)
+
+    found = samples(queue)
+
+    lags = {labels[0]: lag for (name, labels), lag in found.items() if "follower_lag" in name}
+    assert len(lags) == MOST_LABELS + 1
+    assert lags["other"] == queue.log.head().seq - MOST_LABELS
+    assert sum(name == "eventq_limit_bound" for name, _ in found) == MOST_LABELS
+
+
+def test_schedules_are_bounded_too() -> None:
+    """The first ones of the log are told apart, and all later ones are one."""
+    names = [f"s{number}" for number in range(MOST_LABELS + 5)] * 2
+    bodies = encode_bodies([Ticked(name, 0, "missed", count=2) for name in names])
+    tally = Tally(0)
+
+    tally.apply(commit_after(EMPTY, tasks=[NODE] * len(bodies), bodies=bodies))
+
+    assert len(tally.missed) == MOST_LABELS + 1
+    assert tally.missed["other", "missed"] == 20
+    assert tally.missed["s0", "missed"] == 4
 
 
 def test_the_oldest_ready_task_counts_whatever_its_priority(queue: eventq.Queue) -> None:
@@ -153,7 +203,7 @@ def test_the_server_answers(queue: eventq.Queue) -> None:
 def known(queue: eventq.Queue) -> set[str]:
     """All names that a queue may tell, also those that have no samples now."""
     ends = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
-    families = text_string_to_metric_families(metrics_text(queue).decode())
+    families = text_string_to_metric_families(generate_latest(registry_of(queue)).decode())
     return {f"{family.name}{end}" for family in families for end in ends[family.type]}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 import pytest
+from prometheus_client import generate_latest
 
-from eventq.contrib.prometheus import metrics_text
+from eventq.contrib.prometheus import registry_of
 from eventq.web.access import Right
 from tests.web.desk import Desk, MakeDesk
 
@@ -22,7 +23,7 @@ def test_the_numbers_are_those_of_the_queue(full: Desk) -> None:
     full.queue.new({"n": 1}, name="fresh")
     second = full.get("/metrics")
 
-    assert numbers(second) == numbers(metrics_text(full.queue).decode())
+    assert numbers(second) == numbers(generate_latest(registry_of(full.queue)).decode())
     assert 'name="fresh"' in second
     assert 'name="fresh"' not in first
 

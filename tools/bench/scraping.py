@@ -25,7 +25,9 @@ def main() -> None:
     """Prints the first scrape, and the median of later ones, each after one more task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=TASKS)
-    count = parser.parse_args().tasks
+    parser.add_argument("--waiting", type=int, default=0, help="So many more come after the first.")
+    given = parser.parse_args()
+    count, waiting = given.tasks, given.waiting
     with (
         tempfile.TemporaryDirectory(prefix="eventq-scraping-") as folder,
         eventq.Queue(f"sqlite:///{folder}/tasks.db") as queue,
@@ -33,6 +35,9 @@ def main() -> None:
         for block in range(0, count, BLOCK):
             numbers = range(block, min(count, block + BLOCK))
             queue.new_many([eventq.TaskSpec(name=f"name{n % NAMES}") for n in numbers])
+        for block in range(0, waiting, BLOCK):
+            numbers = range(block, min(waiting, block + BLOCK))
+            queue.new_many([eventq.TaskSpec(name=f"name{n % NAMES}", after=["1"]) for n in numbers])
         registry = registry_of(queue)
         first_s, text = timed(registry)
         later = []
@@ -41,8 +46,8 @@ def main() -> None:
             later.append(timed(registry)[0])
     lines = len(text.splitlines())
     cpu_ms = statistics.median(later) * 1e3
-    print(f"{count} open tasks, {NAMES} names, {lines} lines: first {first_s:.1f} s of CPU, then")
-    print(f"{cpu_ms:.1f} ms of CPU, at most {max(later) * 1e3:.1f} ms")
+    print(f"{count} ready and {waiting} waiting tasks, {NAMES} names, {lines} lines:")
+    print(f"first {first_s:.1f} s of CPU, then {cpu_ms:.1f} ms, at most {max(later) * 1e3:.1f} ms")
 
 
 def timed(registry: CollectorRegistry) -> tuple[float, bytes]:

@@ -26,12 +26,14 @@ Examples:
 def metrics(*, place: Place, port: int | None, host: str) -> None:
     """Say the queue's numbers in Prometheus's text format; needs the extra `prometheus`."""
     try:
-        from eventq.contrib.prometheus import metrics_text, serve  # noqa: PLC0415 - an extra
+        from prometheus_client import generate_latest  # noqa: PLC0415 - an extra
+
+        from eventq.contrib.prometheus import registry_of, serve  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise click.UsageError("install eventq[prometheus] for this") from error
     with place.open(create=False) as queue:
         if port is None:
-            click.echo(metrics_text(queue), nl=False)
+            click.echo(generate_latest(registry_of(queue)), nl=False)
             return
         stopped = threading.Event()
         try:

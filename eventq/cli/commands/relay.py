@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from eventq.cli.output import Listing, plain_pairs, say_list, say_record
 from eventq.cli.place import Place, expect_command, placed
 from eventq.cli.text import short
 from eventq.contrib.outbox import Outbox
+from eventq.errors import shown
 from eventq.host.signals import stopping_on_signals
 
 PROBLEM_CHARACTERS = 200
+OLDER = "if there is one of another version, drop or rename it first"
 ASIDE = Listing(
     ("KEY", "key"),
     ("NAME", lambda row: row.name or "-"),
@@ -27,11 +30,19 @@ ASIDE = Listing(
 
 
 @contextmanager
-def _opened(place: Place, database: str) -> Iterator[Outbox]:
-    """The outbox; what the database's own driver raises is told as refused."""
+def _opened(place: Place, database: str, *, makes: bool = False) -> Iterator[Outbox]:
+    """The outbox, whose table is there unless the command ``makes`` it.
+
+    What the database's own driver raises is told as refused.
+    """
     with place.open(create=True) as queue:
         try:
             with Outbox(queue, database, relay=False) as outbox:
+                path = getattr(outbox.place, "path", None)
+                if not (makes or path is None or os.path.exists(path)):  # noqa: PTH110 - as typed
+                    refuse(f"the outbox's database cannot be used: there is no file {shown(path)}")
+                if not makes:
+                    outbox.check()
                 yield outbox
         except (EventqError, click.ClickException):
             raise
@@ -55,7 +66,6 @@ def relay(*, place: Place, database: str, once: bool) -> None:
         if once:
             say_record({"relayed": outbox.relay()}, plain_pairs, as_json=place.as_json)
             return
-        outbox.check()
         with stopping_on_signals(stopped.set), outbox.relaying():
             stopped.wait()
 
@@ -80,8 +90,16 @@ def outbox_group(*, place: Place) -> None:
 @placed
 def create(*, place: Place, database: str) -> None:
     """Make the outbox's table in the application's DATABASE, unless it is there."""
-    with _opened(place, database) as outbox:
-        outbox.create()
+    with _opened(place, database, makes=True) as outbox:
+        try:
+            outbox.create()
+        except EventqError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+            words = f"{type(error).__name__}: {error}"
+            refuse(f"the outbox's table cannot be made: {words}; {OLDER}")
+        # One that was there may be of another version.
+        outbox.check()
         say_record({"created": outbox.place.shown}, plain_pairs, as_json=place.as_json)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 
@@ -17,6 +18,8 @@ from eventq.contrib.django.views import rights_of
 from eventq.core.task import instant
 from eventq.errors import EventqError
 
+# The parameter of the list's that names a database.
+USING = "using"
 SEEN = ("ready", "scheduled", "leased", "completed", "expired", "cancelled")
 
 
@@ -56,16 +59,43 @@ class QueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "admin/eventq/queues.html", values)
 
 
+class DatabaseFilter(admin.SimpleListFilter):
+    """Which outbox's rows are listed, where there are several; see `get_queryset`."""
+
+    title = "database"
+    parameter_name = USING
+
+    def lookups(self, *_: object) -> list[tuple[str, str]]:
+        """The databases that hold outboxes."""
+        found = outbox_databases()
+        return [(each, each) for each in found] if len(found) > 1 else []
+
+    def queryset(self, _: object, queryset: QuerySet[OutboxRecord]) -> QuerySet[OutboxRecord]:
+        """It is of that database already."""
+        return queryset
+
+
 @admin.register(OutboxRecord)
 class OutboxRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows of the outbox, above all those that were set aside, to be relayed again."""
 
     list_display = ("key", "namespace", "made", "problem")
-    list_filter = (("problem", admin.EmptyFieldListFilter), "namespace")
+    list_filter = (("problem", admin.EmptyFieldListFilter), DatabaseFilter, "namespace")
     search_fields = ("key", "problem")
     readonly_fields = ("key", "namespace", "version", "made", "body", "problem")
     exclude = ("made_at",)
     actions = ("relay_again",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxRecord]:
+        """The rows of one outbox's database: the one that the filter names, or else the first."""
+        found = super().get_queryset(request)
+        databases = outbox_databases()
+        # A row's own page has the list's filters in one text.
+        filters = QueryDict(request.GET.get("_changelist_filters"))
+        chosen = request.GET.get(USING) or filters.get(USING)
+        if chosen in databases:
+            return found.using(chosen)
+        return found.using(databases[0]) if databases else found
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's
         """Nobody: tasks make rows."""
@@ -74,13 +104,23 @@ class OutboxRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="made at", ordering="made_at")
     def made(self, row: OutboxRecord) -> str:
         """When it was made."""
-        return instant(row.made_at).isoformat(sep=" ", timespec="seconds")
+        try:
+            return instant(row.made_at).isoformat(sep=" ", timespec="seconds")
+        except TypeError:
+            # SQLite keeps in a number's column what somebody has put there.
+            return str(row.made_at)
 
     @admin.action(description="Relay again", permissions=["change"])
     def relay_again(self, request: HttpRequest, rows: QuerySet[OutboxRecord]) -> None:
         """Has rows that were set aside relayed, as if they were made now."""
         count = rows.exclude(problem=None).update(problem=None, made_at=time.time_ns() // 1_000)
         self.message_user(request, f"{count} will be relayed again.")
+
+
+def outbox_databases() -> list[str]:
+    """The databases that backends have their outboxes in, in the order of TASKS."""
+    found = (backend_at(alias).settings.outbox for alias in own_aliases())
+    return list(dict.fromkeys(each for each in found if each in settings.DATABASES))
 
 
 def _shown(alias: str) -> dict[str, Any]:

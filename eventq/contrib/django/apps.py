@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core.checks import Tags, register
 from django.utils.translation import gettext_lazy
 
-from eventq.contrib.django.checks import check_tables
+from eventq.contrib.django.checks import check_limits, check_tables
 
 
 class EventqConfig(AppConfig):
@@ -18,5 +18,6 @@ class EventqConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers what looks into databases, which is done only where that is asked for."""
+        """Registers what looks into databases and logs, which is done only where that is asked."""
         register(check_tables, Tags.database)
+        register(check_limits, Tags.database)

@@ -7,6 +7,7 @@ the log when `enqueue` returns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ from eventq.contrib.django.places import DjangoPlace
 from eventq.contrib.django.queues import DjangoQueue, OpenQueue, open_queue
 from eventq.contrib.django.results import result_of, result_of_row
 from eventq.contrib.django.running import TaskHandlers, fresh_connections
-from eventq.contrib.django.settings import BackendSettings
+from eventq.contrib.django.settings import BackendSettings, is_test_run
 from eventq.contrib.outbox import Outbox
 from eventq.core.task import Task as LoggedTask
 from eventq.core.validation import check_lookup_key
@@ -68,6 +69,9 @@ class Backend(BaseTaskBackend):
 
     def validate_task(self, task: Task[..., Any]) -> None:
         """Raises InvalidTaskError, also for what eventq cannot keep."""
+        at: object = task.run_after
+        if not isinstance(at, datetime | None):
+            raise InvalidTaskError(f"run_after: expected an instant, a datetime, got {at!r}")
         super().validate_task(task)
         try:
             check_task(task)
@@ -133,7 +137,9 @@ class Backend(BaseTaskBackend):
         queue.around(fresh_connections)
         queue.of_django, tasks.queue = tasks, queue
         if self.settings.outbox is not None:
-            queue.outbox = Outbox(queue, connections[self.settings.outbox])
+            # A relay's connection would keep the tests' database from being dropped.
+            relays = not is_test_run()
+            queue.outbox = Outbox(queue, connections[self.settings.outbox], relay=relays)
         return OpenQueue(queue, tasks, queue.outbox)
 
     def _result(self, key: str) -> TaskResult[Any]:

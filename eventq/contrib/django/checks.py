@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
@@ -15,7 +16,7 @@ from django.utils.module_loading import import_string
 from eventq.contrib.django.settings import KNOWN, BackendSettings, backend_at, own_aliases
 from eventq.core.options import make_policy
 from eventq.core.validation import check_count, check_name, check_namespace
-from eventq.errors import ArgumentError, OutboxError
+from eventq.errors import ArgumentError, EventqError, OutboxError
 from eventq.eventlog.open import EXPECTED, file_of
 from eventq.handlers.collection import Handlers
 
@@ -56,6 +57,26 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: object) -> list
     return found
 
 
+def check_limits(*, databases: Sequence[str] | None = None, **_: object) -> list[CheckMessage]:
+    """Whether each limit that tasks name is defined, where databases are looked at: it opens logs.
+
+    Tasks of one that is not are made, and wait.
+    """
+    found: list[CheckMessage] = []
+    for alias in own_aliases() if databases else ():
+        try:
+            missing = backend_at(alias).queue.undefined_limits()
+        except EventqError as error:
+            problem = f"The log cannot be read: {error}."
+            found.append(Warning(problem, obj=f"TASKS[{alias!r}]", id="eventq.W004"))
+            continue
+        for name in sorted(missing):
+            hint = f"manage.py eventq --backend {alias} limit set {name} --running 1, or in code."
+            problem = f"No limit {name} is defined: the tasks that name it wait."
+            found.append(Warning(problem, hint=hint, obj=f"TASKS[{alias!r}]", id="eventq.W003"))
+    return found
+
+
 def _is_migrated(database: str) -> bool:
     applied = MigrationRecorder(connections[database]).applied_migrations()
     return any(app == LABEL for app, _ in applied)
@@ -66,6 +87,8 @@ def _values(given: BackendSettings) -> Iterator[CheckMessage]:
     if given.unknown:
         hint = f"The options are {', '.join(sorted(KNOWN))}."
         yield Error(f"There is no option {', '.join(given.unknown)}.", hint=hint, id="eventq.E001")
+    for problem in given.wrong:
+        yield Error(f"{problem}.", id="eventq.E002")
     options = given.given
     tests = (
         lambda: make_policy(**{name: options[name] for name in OF_POLICY if name in options}),
@@ -93,6 +116,12 @@ def _places(alias: str, given: BackendSettings) -> Iterator[CheckMessage]:
     except ArgumentError as error:
         yield Error(f"{error}.", id="eventq.E003")
         return
+    if path is not None and not Path(path).parent.is_dir():
+        yield Error(
+            f"The folder of the log is not there: {path}.",
+            hint="Make it, for the user that the site runs as: the log's file is made in it.",
+            id="eventq.E013",
+        )
     for database, options in settings.DATABASES.items():
         name = options.get("NAME")
         is_file = str(options.get("ENGINE")).rpartition(".")[2] in {"sqlite3", "spatialite"}
@@ -103,9 +132,19 @@ def _places(alias: str, given: BackendSettings) -> Iterator[CheckMessage]:
                 id="eventq.E004",
             )
     for other in own_aliases():
-        if other < alias and backend_at(other).settings.place == given.place:
+        if other < alias and _log_of(backend_at(other).settings) == _log_of(given):
             hint = "Give each backend a namespace of its own."
             yield Error(f"TASKS[{other!r}] has the same log.", hint=hint, id="eventq.E005")
+
+
+def _log_of(given: BackendSettings) -> tuple[object, object]:
+    """Which log it is, and which queue in it, however its file is written."""
+    url, namespace = given.place
+    try:
+        path = file_of(url) if isinstance(url, str) else None
+    except ArgumentError:
+        path = None
+    return url if path is None else os.path.realpath(path), namespace
 
 
 def _outbox(given: BackendSettings) -> Iterator[CheckMessage]:

@@ -60,6 +60,14 @@ class DjangoQueue(Queue):
         self.of_django.load()
         return super().handlers
 
+    def undefined_limits(self) -> set[str]:
+        """Limits that tasks name, and neither code nor the log defines. Raises LogError."""
+        self.of_django.load()
+        named = self.of_django.named_limits() - self._registry.rules().limits.keys()
+        with self._node.reading() as projection:
+            known = projection.governing.limits
+            return {name for name in named if known.said(name) is None}
+
     def close(self) -> None:
         """See `Queue.close`; what was opened beside it ends first."""
         for each in (self.outbox, self.console):

@@ -32,6 +32,7 @@ from eventq.contrib.django.options import (
     schedule_options,
 )
 from eventq.contrib.django.results import is_task, result_of
+from eventq.core.buckets import check_limits
 from eventq.core.commits import Event
 from eventq.core.task import Task
 from eventq.handlers.collection import Handlers
@@ -86,6 +87,12 @@ class TaskHandlers:
         """The handler of this name; None where there is none."""
         self.load()
         return next((each for each in self.collection if each.name == name), None)
+
+    def named_limits(self) -> set[str]:
+        """The limits that tasks of this backend name, of all that are loaded."""
+        own = (task for task in found_tasks() if task.backend == self._alias)
+        given = (options_of(task).get("limits") or () for task in own)
+        return {bucket.limit for limits in given for bucket in check_limits(limits)}
 
     def _add(self, task: DjangoTask[..., Any]) -> None:
         given, chosen = options_of(task), handler_options(task, self._options)

@@ -17,14 +17,12 @@ from eventq.contrib.django.framework import Task, TaskResult
 from eventq.contrib.django.places import DjangoPlace
 from eventq.contrib.django.queues import OpenQueue, stand_in
 from eventq.contrib.django.running import TaskHandlers, fresh_connections
-from eventq.contrib.django.settings import BackendSettings, backend_at
+from eventq.contrib.django.settings import OF_PLACE, BackendSettings, backend_at
 from eventq.contrib.outbox import Outbox
 from eventq.contrib.outbox.relay import relay_block
 from eventq.core.durations import Duration
 from eventq.runner.runner import RunReport
 from eventq.testing import Harness, harness
-
-OF_PLACE = ("url", "namespace", "archive", "workers")
 
 
 class TaskTests(SimpleTestCase):

@@ -38,19 +38,17 @@ def links_of(context: str | None) -> tuple[Link, ...]:
 
 def read_context(context: str) -> SpanContext | None:
     """What a trace context names; None for one that cannot be understood."""
-    try:
-        trace, span, flags, state = ids_of(context)
-        found = SpanContext(
-            int(trace, 16),
-            int(span, 16),
-            is_remote=True,
-            trace_flags=TraceFlags(int(flags, 16)),
-            trace_state=TraceState.from_header([state] if state else []),
-        )
-    except ValueError:
-        # A newer version of W3C's, or a log that somebody has altered.
+    ids = ids_of(context)
+    if ids is None:
         return None
-    return found if found.is_valid else None
+    trace, span, flags, state = ids
+    return SpanContext(
+        int(trace, 16),
+        int(span, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(flags, 16)),
+        trace_state=TraceState.from_header([state] if state else []),
+    )
 
 
 def go_on(context: str) -> None:

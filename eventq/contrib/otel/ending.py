@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -16,6 +18,8 @@ logger = SafeLogger("eventq.contrib.otel")
 MOST_WAITING = 10_000
 # Spans that end together are worked on together: each time costs the workers a turn.
 PAUSE_S = 0.05
+# How often is told that some are dropped.
+TELL_EVERY_S = 60.0
 # At the end of the process.
 LAST_S = 5.0
 
@@ -31,11 +35,12 @@ class SpanEnding:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
+        self._told_s = -math.inf
 
     def put(self, work: Callable[[], object]) -> None:
         """Has the thread do this soon. Neither waits nor raises."""
         if len(self._due) >= MOST_WAITING:
-            self.dropped_count += 1
+            self._drop()
             return
         self._due.append(work)
         thread = self._thread
@@ -62,6 +67,18 @@ class SpanEnding:
         if thread is not None:
             thread.join(PAUSE_S)
         atexit.unregister(self.flush)
+
+    def _drop(self) -> None:
+        """Counts what is dropped, and tells it from here: the thread may hang for ever."""
+        self.dropped_count += 1
+        now_s = time.monotonic()
+        if now_s - self._told_s >= TELL_EVERY_S:
+            self._told_s = now_s
+            self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        values, self.dropped_count = {"count": str(self.dropped_count)}, 0
+        logger.warning("%(count)s spans were dropped: exporting is slow", values, extra=values)
 
     def _begin(self) -> None:
         """Starts the thread; anew in a forked child."""
@@ -100,5 +117,4 @@ class SpanEnding:
                     values = {"error": str(error)}
                     logger.warning("a span was lost: %(error)s", values, extra=values)
             if self.dropped_count:
-                values, self.dropped_count = {"count": str(self.dropped_count)}, 0
-                logger.warning("%(count)s spans were dropped: exporting is slow", values)
+                self._tell_dropped()

@@ -265,7 +265,10 @@ def dialect_of(name: str) -> Dialect:
 
 def missing(shown: str, cure: str | None = None) -> OutboxError:
     """The error where the table is not there, or of another version; ``cure`` makes it."""
-    how = cure or f"make it with `eventq outbox create {shown}`, or by `outbox.create()`"
+    # Of other databases what is shown lacks who connects.
+    url = shown if shown.startswith("sqlite:") else "URL"
+    own = f"make it with `eventq outbox create {url}`, or by `outbox.create()`"
+    how = cure or f"{own}; drop or rename one of another version first"
     return OutboxError(f"{shown} has no table {TABLE} of this version: {how}")
 
 

@@ -6,7 +6,7 @@ sqlite3 module, would drop this process's locks when it closes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -26,6 +26,7 @@ REFUSALS = (
     # Text with lone surrogates is none that a database can read.
     UnicodeEncodeError,
 )
+ONE = "one statement, not several"
 READING = frozenset(
     {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
 )
@@ -60,7 +61,7 @@ def run_one(connection: apsw.Connection, text: str, values: Sequence[Any]) -> Ro
         nonlocal begun
         begun += 1
         if begun > 1:
-            raise ArgumentError("query", text, "one statement, not several")
+            raise ArgumentError("query", text, ONE)
         columns[:] = [column[0] for column in cursor.get_description()]
         return True
 
@@ -71,6 +72,31 @@ def run_one(connection: apsw.Connection, text: str, values: Sequence[Any]) -> Ro
     finally:
         cursor.close(force=True)
     return Rows(columns, rows)
+
+
+def run_many(connection: apsw.Connection, text: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Runs one statement for each row of values. Raises as `run_one`."""
+    handed = begun = 0
+
+    def hand_out() -> Iterator[Sequence[Any]]:
+        nonlocal handed
+        for row in rows:
+            handed += 1
+            yield row
+
+    def begin(_cursor: apsw.Cursor, _text: str, _values: object) -> bool:
+        nonlocal begun
+        begun += 1
+        if begun > handed:
+            raise ArgumentError("query", text, ONE)
+        return True
+
+    cursor = connection.cursor()
+    cursor.exec_trace = begin
+    try:
+        cursor.executemany(text, hand_out())
+    finally:
+        cursor.close(force=True)
 
 
 def _judge(action: int, *_: str | None) -> int:

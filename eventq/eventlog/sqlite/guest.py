@@ -14,17 +14,16 @@ import apsw
 from eventq.errors import ArgumentError, EventqError, StatementError, TransactionError
 from eventq.eventlog.contract import Rows
 from eventq.eventlog.sqlite import files
-from eventq.eventlog.sqlite.ask import READING, REFUSALS, run_one
+from eventq.eventlog.sqlite.ask import READING, REFUSALS, run_many, run_one
 from eventq.eventlog.sqlite.connection import SqliteConnection
 
 # Names of the log's own, with those that it makes when it first needs them. More may come: they
 # begin as OWN_PREFIX says.
-LATER = ("kept", "kept_by_key", "snapshots", "starts")
 OWN = frozenset(
     {
-        *LATER, "commits", "events", "events_by_cause", "events_by_key", "events_by_task",
-        "events_no_delete", "events_no_update", "history", "namespaces", "namespaces_no_delete",
-        "namespaces_no_update", "task_states",
+        "commits", "events", "events_by_cause", "events_by_key", "events_by_task",
+        "events_no_delete", "events_no_update", "history", "kept", "kept_by_key", "namespaces",
+        "namespaces_no_delete", "namespaces_no_update", "snapshots", "starts", "task_states",
     }
 )  # fmt: skip
 OWN_PREFIX = "eventq_"
@@ -44,14 +43,12 @@ TABLES = frozenset(
 SCHEMAS = frozenset({"sqlite_master", "sqlite_temp_master", "sqlite_sequence"})
 
 BEGIN_ANEW = "BEGIN IMMEDIATE"
-COUNT_LATER = (
-    "SELECT count(*) FROM sqlite_schema "
-    "WHERE name IN ('kept', 'kept_by_key', 'snapshots', 'starts')"
-)
+SELECT_NAMES = "SELECT name FROM sqlite_schema"
 ALLOWED = (
     "one SQL statement on tables of your own: not on the log's, none that is temporary or virtual, "
     "no ATTACH, PRAGMA, ANALYZE, SAVEPOINT or COMMIT"
 )
+CORRECT = "one SQL statement that SQLite can run, with a value for each question mark"
 
 
 class SqliteGuest:
@@ -61,7 +58,7 @@ class SqliteGuest:
         self._connection = connection
         self._path = path
         self._broken: str | None = None
-        self._later_count = connection.execute(COUNT_LATER).fetchall()[0][0]
+        self._own_names = self._find_own_names()
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
         connection.authorizer = _judge
 
@@ -77,7 +74,7 @@ class SqliteGuest:
         """See Guest.execute_many."""
         self._check_whole()
         try:
-            self._connection.executemany(text, rows)
+            run_many(self._connection, text, rows)
         except (*REFUSALS, apsw.Error) as error:
             raise self._refusal(text, error) from error
 
@@ -92,8 +89,10 @@ class SqliteGuest:
         if connection.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
             raise StatementError("FOREIGN KEY constraint failed", "SQLITE_CONSTRAINT_FOREIGNKEY")
         connection.authorizer = None
-        if connection.execute(COUNT_LATER).fetchall()[0][0] != self._later_count:
-            raise ArgumentError("query", "ALTER TABLE", f"no table named {' or '.join(LATER)}")
+        # SQLite asks nobody for the new name of a table.
+        if taken := self._find_own_names() - self._own_names:
+            problem = "a name for your table that the log does not keep for itself"
+            raise ArgumentError("query", f"ALTER TABLE ... RENAME TO {min(taken)}", problem)
 
     def leave(self) -> None:
         """See Guest.leave."""
@@ -102,6 +101,10 @@ class SqliteGuest:
             # There is to be one that can be ended, though nothing is left of it.
             self._connection.execute(BEGIN_ANEW)
         self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+
+    def _find_own_names(self) -> set[str]:
+        names = self._connection.execute(SELECT_NAMES).fetchall()
+        return {str(name) for (name,) in names if _is_own(str(name))}
 
     def _check_whole(self) -> None:
         if self._broken is not None:
@@ -117,7 +120,8 @@ class SqliteGuest:
         if isinstance(error, apsw.InterruptError):
             return TransactionError("its time was over in the middle of a statement")
         if isinstance(error, REFUSALS):
-            return ArgumentError("query", text, f"{ALLOWED} ({error})")
+            expected = ALLOWED if isinstance(error, apsw.AuthError) else CORRECT
+            return ArgumentError("query", text, f"{expected} ({error})")
         return files.unavailable(self._path, error)
 
 

@@ -218,7 +218,7 @@
   const hold = () => {
     held = !held;
     if ($("hold")) $("hold").textContent = held ? "Go on" : "Hold";
-    if (!held) refresh();
+    if (!held) { pressed = false; refresh(); }
   };
   const keys = {
     "/": () => $("search") && $("search").focus(),

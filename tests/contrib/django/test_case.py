@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from django.db import transaction
+from django.test.utils import setup_test_environment, teardown_test_environment
 
+from eventq.contrib.django import Backend
+from eventq.contrib.django.queues import close_queues
 from eventq.contrib.django.testing import TaskTestCase
 from tests.contrib.django.site.shop import tasks
 from tests.contrib.django.site.shop.models import Done, Order
+
+
+def test_tasks_of_plain_tests_stay_in_the_process(backend: Backend) -> None:
+    """In a run of Django's tests the log is in memory and nothing relays, until the test does."""
+    settled = backend.queue.url
+    close_queues()
+    setup_test_environment()
+    try:
+        with transaction.atomic():
+            result = tasks.add.enqueue(1)
+        threads = [each.name for each in threading.enumerate()]
+        queue = backend.queue
+        before = queue.get(result.id)
+        queue.run(until="idle", signals=False)
+        result.refresh()
+    finally:
+        close_queues()
+        teardown_test_environment()
+
+    assert queue.url == "memory://"
+    assert not [name for name in threads if "relay" in name]
+    assert before is None
+    assert result.return_value == 2
+    assert backend.queue.url == settled
+    assert backend.queue.get(result.id) is None
 
 
 @pytest.mark.usefixtures("tables")

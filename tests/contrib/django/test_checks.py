@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from django.db import connection
 from django.test import override_settings
 
 from eventq.contrib.django import Backend, options
-from eventq.contrib.django.framework import task_backends
+from eventq.contrib.django.framework import InvalidTaskError, task_backends
+from eventq.contrib.django.options import MARK
 from eventq.errors import ArgumentError
+from tests.contrib.django.site.shop.tasks import add
 
 BACKEND = "eventq.contrib.django.Backend"
 
@@ -38,6 +41,12 @@ def told(options: dict[str, Any], **more: Any) -> list[str]:  # noqa: ANN401 - o
         ({"outbox": "default", "workers": 0, "namespace": "no/slash"}, ["eventq.E002"] * 2),
         ({"outbox": "default", "url": "postgresql://shop@localhost/shop"}, ["eventq.E003"]),
         ({"outbox": "default", "url": "sqlite:///"}, ["eventq.E003"]),
+        ({"outbox": "default", "url": "sqlite:////nowhere/tasks.db"}, ["eventq.E013"]),
+        ({"outbox": "default", "handlers": "shop.x"}, ["eventq.E002"]),
+        ({"outbox": "default", "console": ["a"]}, ["eventq.E002"]),
+        ({"outbox": "default", "archive": 5}, ["eventq.E002"]),
+        ({"outbox": "default", "signals": "no"}, ["eventq.E002"]),
+        ({"outbox": ["default"]}, ["eventq.E002", "eventq.W001"]),
         ({"outbox": "missing"}, ["eventq.E006"]),
         ({"outbox": "default", "handlers": ["shop.missing"]}, ["eventq.E010"]),
         ({"outbox": "default", "handlers": [f"{__name__}.told"]}, ["eventq.E010"]),
@@ -59,7 +68,8 @@ def test_the_log_has_a_file_of_its_own() -> None:
 def test_two_backends_have_two_queues() -> None:
     """The same log twice would have each task twice in a list, and two followers of one name."""
     given = {"BACKEND": BACKEND, "OPTIONS": {"outbox": "default", "url": "sqlite:///some.db"}}
-    with override_settings(TASKS={"default": given, "same": given}):
+    same = {"BACKEND": BACKEND, "OPTIONS": {"outbox": "default", "url": "sqlite:///./some.db"}}
+    with override_settings(TASKS={"default": given, "same": same}):
         found = [each.id for each in run_checks() if (each.id or "").startswith("eventq.")]
 
     assert found == ["eventq.E005"]
@@ -101,12 +111,34 @@ def test_a_missing_table_is_told(backend: Backend) -> None:
     assert backend.alias == "default"
 
 
+def test_a_limit_that_is_not_defined_is_told(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`check --database default` looks into the log, too; once it is set the check is silent."""
+    monkeypatch.setattr(add.func, MARK, {"limits": ["smtp"]}, raising=False)
+
+    def warned() -> list[str | None]:
+        found = run_checks(databases=["default"])
+        return [each.hint for each in found if each.id == "eventq.W003"]
+
+    assert warned() == [
+        "manage.py eventq --backend default limit set smtp --running 1, or in code."
+    ]
+    backend.queue.set_limit("smtp", running=2)
+    assert warned() == []
+
+
 def test_an_unknown_option_opens_nothing() -> None:
     """Where the checks were passed over, the first use of the queue says the same."""
     given = {"BACKEND": BACKEND, "OPTIONS": {"retries": 3}}
     with override_settings(TASKS={"default": given}):
         found: Any = task_backends["default"]
         with pytest.raises(ImproperlyConfigured, match="no option retries"):
+            _ = found.queue
+    given = {"BACKEND": BACKEND, "OPTIONS": {"handlers": "shop.jobs.handlers"}}
+    with override_settings(TASKS={"default": given}):
+        found = task_backends["default"]
+        with pytest.raises(ImproperlyConfigured, match="a list of paths"):
             _ = found.queue
 
 
@@ -116,6 +148,13 @@ def test_options_of_one_task_are_not_those_of_a_function() -> None:
         options(key="always")
     with pytest.raises(ArgumentError, match="retires"):
         options(retires=3)  # type: ignore[call-arg]
+
+
+def test_a_task_runs_after_an_instant(backend: Backend) -> None:
+    """A length of time is none, and is told as any wrong option is."""
+    assert backend.alias == "default"
+    with pytest.raises(InvalidTaskError, match="run_after: expected an instant"):
+        add.using(run_after=timedelta(hours=1))  # type: ignore[arg-type]
 
 
 urlpatterns: list[Any] = []
