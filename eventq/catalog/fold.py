@@ -316,9 +316,10 @@ class Fold:
         life.last_seq, life.last_at = seq, at - self.base
 
     def _schedule(self, life: Life, at: int, scheduled_at: int) -> None:
-        """It may run at an instant, and not before this one."""
+        """It may run at an instant, and not before this one, nor before it was made."""
         life.scheduled_at = scheduled_at - self.base
-        life.ready_at = at - self.base if at > scheduled_at else None
+        earliest = max(at - self.base, life.created_at)
+        life.ready_at = earliest if earliest > life.scheduled_at else None
 
     def _end_attempt(self, life: Life, seq: int, at: int, minute: int, became: int) -> None:
         """Its lease, if it has one, is over."""

@@ -277,6 +277,7 @@ class TaskTrace(Struct):
     leased_at: int = 0
     """When the live lease began; 0 without one."""
     ready_at: int = 0
+    made_at: int = 0
     """It might not run before this, whatever it is scheduled for."""
     fence: int = 0
     """Of the last lease."""
@@ -334,7 +335,9 @@ class TaskTrace(Struct):
         elif self.is_of_newer:
             self.leased_at = 0
         if puts_off(body):
-            self.ready_at = at
+            # Not before it was made, where a clock is behind.
+            self.made_at = at if type(body) is Created else self.made_at
+            self.ready_at = max(at, self.made_at)
         if type(body) is Failed:
             self.lapses += body.error.type == LAPSED
         elif type(body) is Refused:

@@ -103,8 +103,10 @@ def _attempts_in(history: list[Event]) -> dict[str, Any]:
         elif type(body) is Leased:
             before = fold_events("default", history[:place])
             assert before is not None
-            # A lease that was given back does not count as a wait, nor does an earlier schedule.
-            put_off_at = max(each.decided_at for each in history[:place] if _puts_off(each.body))
+            # A lease that was given back does not count as a wait, nor does an earlier schedule;
+            # nor does time before the task was made, where a clock is behind.
+            put_off = [each.decided_at for each in history[:place] if _puts_off(each.body)]
+            put_off_at = max(put_off[0], put_off[-1])
             waited_us = max(0, event.decided_at - max(put_off_at, before.scheduled_at_us))
             begun_at = event.decided_at
             nodes.append(body.worker)

@@ -36,7 +36,7 @@ from tests.docs.test_docs_reference import column, read, section, table
 
 COMMANDS = sorted(main.commands)
 # Those of every command have a table of their own.
-COMMON = {"--url", "--namespace", "--archive", "--json", "-h", "--help"}
+COMMON = {"--url", "--url-file", "--namespace", "--archive", "--json", "-h", "--help"}
 # Words that have another name here (see the glossary).
 UNUSED_WORDS = re.compile(r"\b(jobs?|acks?|acked|offsets?|reducers?|brokers?)\b", re.IGNORECASE)
 
