@@ -336,7 +336,7 @@ class Queue:
 
         if not relayed:
             return run()
-        return with_relays(relayed, run, joined_reports, until_idle=until == "idle")
+        return with_relays(relayed, run, self._slot, until_idle=until == "idle")
 
     def stop(self) -> bool:
         """Asks `run` to stop, as a signal does: a second call forces.
@@ -850,7 +850,7 @@ class AsyncQueue:
         relayed = check_outboxes(outboxes)
         if not relayed:
             return await run()
-        return await await_with_relays(relayed, run, joined_reports, until_idle=until == "idle")
+        return await await_with_relays(relayed, run, self._slot, until_idle=until == "idle")
 
     async def wait(self, key: str, *, timeout: Duration | None = None) -> Task:  # noqa: ASYNC109
         """See `Queue.wait`; no thread is held while it waits, however many do."""
@@ -896,11 +896,6 @@ class AsyncQueue:
     @property
     def _slot(self) -> RunSlot:
         return self.queue._slot  # noqa: SLF001 - the two share it
-
-
-def joined_reports(first: RunReport, second: RunReport) -> RunReport:
-    """One report of two runs, one after the other."""
-    return first.plus(second)
 
 
 def _note_on(error: BaseException | None, refusal: EventqError) -> None:

@@ -317,8 +317,7 @@ class Fold:
 
     def _schedule(self, life: Life, at: int, scheduled_at: int) -> None:
         """It may run at an instant, and not before this one, nor before it was made."""
-        life.scheduled_at = scheduled_at - self.base
-        earliest = max(at - self.base, life.created_at)
+        life.scheduled_at, earliest = scheduled_at - self.base, max(at - self.base, life.created_at)
         life.ready_at = earliest if earliest > life.scheduled_at else None
 
     def _end_attempt(self, life: Life, seq: int, at: int, minute: int, became: int) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from eventq.errors import ArgumentError
 from eventq.host.surroundings import in_thread
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from eventq.runner.runner import RunReport
+    from eventq.runner.slot import RunSlot
 
 
 @runtime_checkable
@@ -34,11 +36,16 @@ def check_outboxes(outboxes: object) -> list[Relayed]:
 
 
 def with_relays(
-    outboxes: list[Relayed], run: Callable[[], R], join: Callable[[R, R], R], *, until_idle: bool
-) -> R:
+    outboxes: list[Relayed],
+    run: Callable[[], RunReport],
+    slot: RunSlot,
+    *,
+    until_idle: bool,
+) -> RunReport:
     """Runs beside the relays; until idle, also what their outboxes held then, and hold at its end.
 
-    ``join`` makes one report of two.
+    Other relays may take those rows meanwhile, and only a run then finds their tasks: so it is idle
+    once neither a relay nor the run behind it had anything to do.
     """
     if not until_idle:
         with ExitStack() as stack:
@@ -46,19 +53,20 @@ def with_relays(
                 stack.enter_context(outbox.relaying())
             return run()
     _relay(outboxes)
-    report = run()
-    while _relay(outboxes):
-        report = join(report, run())
+    report, is_idle = run(), False
+    while not is_idle and not slot.was_stopped:
+        count, later = _relay(outboxes), run()
+        report, is_idle = report.plus(later), not count and later.is_empty
     return report
 
 
 async def await_with_relays(
     outboxes: list[Relayed],
-    run: Callable[[], Awaitable[R]],
-    join: Callable[[R, R], R],
+    run: Callable[[], Awaitable[RunReport]],
+    slot: RunSlot,
     *,
     until_idle: bool,
-) -> R:
+) -> RunReport:
     """As `with_relays`, in an event loop."""
     if not until_idle:
         stack = ExitStack()
@@ -69,9 +77,10 @@ async def await_with_relays(
         finally:
             await in_thread(stack.close)
     await in_thread(_relay, outboxes)
-    report = await run()
-    while await in_thread(_relay, outboxes):
-        report = join(report, await run())
+    report, is_idle = await run(), False
+    while not is_idle and not slot.was_stopped:
+        count, later = await in_thread(_relay, outboxes), await run()
+        report, is_idle = report.plus(later), not count and later.is_empty
     return report
 
 

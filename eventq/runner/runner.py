@@ -49,6 +49,11 @@ class RunReport(Struct, frozen=True):
     expired: int = 0
     left: int = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was done."""
+        return self == RunReport(left=self.left)
+
     def plus(self, later: RunReport) -> RunReport:
         """The sums of two reports; ``left`` is that of the later one."""
         names = self.__struct_fields__

@@ -99,6 +99,11 @@ class RunSlot:
                         await asyncio.wait([running])
                 raise
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the newest run was asked to stop."""
+        return self._last is not None and self._last.stopping.asked_count > 0
+
     def stop(self) -> bool:
         """Asks the run to stop; returns whether there was one."""
         runner = self.runner
