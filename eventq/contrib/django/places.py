@@ -6,8 +6,8 @@ An application's rows go through the connection of its thread; a relay has one o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar, cast
 
 from django.db import connections, transaction
@@ -99,10 +99,21 @@ class DjangoPlace:
             return work(self._store(link, namespace, locks=False))
 
     def find_here(self, namespace: str, key: str) -> OutboxRow | None:
-        """The row with this key, as this thread's own transaction sees it."""
+        """The row with this key, as this thread's own transaction sees it. Raises OutboxError."""
         link = DjangoLink(connections[self.alias], ends=False)
-        found = link.execute(rendered(FIND, STYLE), (namespace, key))
+        with self.telling():
+            found = link.execute(rendered(FIND, STYLE), (namespace, key))
         return OutboxRow(*found[0][:-1]) if found else None
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Raises OutboxError, which says how it is made, where the table is missing."""
+        try:
+            yield
+        except Exception as error:
+            if is_missing(error.__cause__ if isinstance(error.__cause__, Exception) else error):
+                raise missing(self.shown, CURE.format(self.alias)) from error
+            raise
 
     def watch(self, wake: Callable[[], None]) -> Watching | None:
         """See Site.watch."""
@@ -130,13 +141,8 @@ class EnrolledDjango:
 
     def write(self, row: OutboxRow) -> None:
         """See Enrolled.write. Raises OutboxError where the table is missing."""
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(rendered(INSERT, STYLE), values_of(row))
-        except Exception as error:
-            if is_missing(error.__cause__ if isinstance(error.__cause__, Exception) else error):
-                raise missing(self.place.shown, CURE.format(self.place.alias)) from error
-            raise
+        with self.place.telling(), self._connection.cursor() as cursor:
+            cursor.execute(rendered(INSERT, STYLE), values_of(row))
 
     def on_commit(self, wake: Callable[[], None]) -> bool:
         """See Enrolled.on_commit."""

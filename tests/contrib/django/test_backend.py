@@ -92,6 +92,20 @@ def test_a_result_is_there_before_the_relay(database: str) -> None:
         assert found.task == result.task
 
 
+def test_who_asks_for_a_result_hears_that_the_table_is_missing(database: str) -> None:
+    """With the command that makes it."""
+    rename = "ALTER TABLE {} RENAME TO {}"
+    with connections[database].cursor() as cursor:
+        cursor.execute(rename.format("eventq_outbox", "eventq_away"))
+        try:
+            with pytest.raises(
+                eventq.OutboxError, match=f"manage.py migrate --database {database}"
+            ):
+                tasks.mail.get_result("nobody")
+        finally:
+            cursor.execute(rename.format("eventq_away", "eventq_outbox"))
+
+
 def test_the_process_relays_its_own_rows_at_once(database: str) -> None:
     """No run, and no other relay: the commit wakes the one of this process."""
     backend: Any = task_backends["default"]
