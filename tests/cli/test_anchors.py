@@ -280,7 +280,7 @@ def test_a_folder_without_the_file_of_anchors_is_told(story: Cli) -> None:
     """With the name that it needs, and with what there is."""
     keep(story)
 
-    line = story.one_error("verify", "--anchors", str(story.folder), code=2)
+    line = story.one_error("verify", "--anchors", ".", code=2)
 
     assert "default.anchors" in line
     assert "shop.anchors" in line

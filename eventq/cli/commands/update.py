@@ -36,9 +36,9 @@ def cancel(*, place: Place, key: str, by: str, reason: str) -> None:
 def retry(*, place: Place, key: str, by: str, reason: str) -> None:
     """Run a waiting task now, or reopen an expired or cancelled one."""
     with place.open(create=False) as queue:
-        before = queue.history(key)
+        before = queue.get(key)
         _answer(place, queue.retry(key, by=by, reason=reason, via="cli"))
-        if len(queue.history(key)) == len(before):
+        if before is not None and before.state == "ready":
             note("it was ready already: nothing was done, and no reason is kept")
 
 
