@@ -18,6 +18,7 @@ from eventq.contrib.outbox.sql import INSERT, SqlStore, values_of
 from eventq.contrib.outbox.store import OutboxStore, Watching
 from eventq.core.create import NewTask, check_order
 from eventq.core.new_task import order_for
+from eventq.core.settle import CANNOT_MAKE
 from eventq.errors import EventqError
 from eventq.queue import Queue
 from tools.simulate.world import NAMESPACE, Finding, NodeDiedError, World
@@ -77,6 +78,8 @@ class Outboxes:
         """How often the log has taken each row, or said that it has its task."""
         self.put_aside: set[str] = set()
         """The keys of rows that were set aside at some time."""
+        self.refused: set[str] = set()
+        """The keys of rows that a relay could not make, and may have died before it said so."""
         self.is_drained = False
         """Faults were off, and somebody has relayed all."""
         self._world = world
@@ -150,34 +153,39 @@ class Outboxes:
                 yield Finding("row", 0, f"row {key} is lost")
             if self.is_drained and left is not None and not is_aside:
                 yield Finding("row", 0, f"row {key} was not relayed")
-            if key in self.put_aside or not key.startswith(OWN) or not numbers:
+            if key in self.put_aside | self.refused or not key.startswith(OWN) or not numbers:
                 continue
             if numbers[0] < last:
                 yield Finding("row", numbers[0], f"row {key} has overtaken another one")
             last = numbers[0]
 
     def _relayed(self, queue: Queue) -> RelayedOutbox:
-        return RelayedOutbox(queue, self._world, self.database, self.delivered)
+        return RelayedOutbox(queue, self._world, self)
 
 
 class RelayedOutbox(Outbox):
     """One process's way to the rows, in whose relay others go on, and which dies."""
 
-    def __init__(
-        self, queue: Queue, world: World, database: Database, delivered: Counter[str]
-    ) -> None:
+    def __init__(self, queue: Queue, world: World, outboxes: Outboxes) -> None:
         super().__init__(queue, relay=False, clock=queue._node.clock)  # noqa: SLF001 - the host's
         self._world = world
-        self._delivered = delivered
-        self._place = database
+        self._delivered = outboxes.delivered
+        self._refused = outboxes.refused
+        self._place = outboxes.database
 
     def create_tasks(self, orders: list[NewTask]) -> None:
         """See Source.create_tasks."""
         world, chance, name = self._world, self._world.chance, self.queue._node.name  # noqa: SLF001
         if not world.is_calm and chance.one_in(2):
             world.interlope(name)
-        super().create_tasks(orders)
         keys = [order.key for order in orders if order.key is not None]
+        try:
+            super().create_tasks(orders)
+        except CANNOT_MAKE:
+            if len(keys) == 1:
+                # This one skips it: those behind it may come first, if another relay makes it.
+                self._refused.update(keys)
+            raise
         self._delivered.update(keys)
         world.sometimes["a row delivered twice"] += sum(self._delivered[key] == 2 for key in keys)
         if world.is_calm:
