@@ -86,8 +86,8 @@ class EditSchedule(Struct, frozen=True):
 class Tick(Struct, frozen=True):
     """The dues of one schedule that have come; each says what follows it.
 
-    What is to be made may turn out to be skipped. Behind ``good_until`` one of them is too late to
-    be made, and the schedule is to be looked at anew.
+    What is to be made may turn out to be skipped. Behind ``good_until`` one of them may be too late
+    to be made, and the schedule is to be looked at anew.
     """
 
     schedule: str

@@ -137,7 +137,11 @@ def tick_of(known: Schedule, now: int) -> Tick:
         bodies.append(Ticked(known.name, first, "missed", after, missed))
     for due, after in zip(kept, [*kept[1:], dues.next_at], strict=False):
         bodies.append(Ticked(known.name, due, "made", after))
-    good_until = None if within_us is None or not kept else kept[0] + within_us + planned.shift_us
+    # The next due makes others the last ones.
+    ends = [] if not kept or dues.next_at is None else [dues.next_at - 1]
+    if kept and within_us is not None:
+        ends.append(kept[0] + within_us)
+    good_until = min(ends) + planned.shift_us if ends else None
     return Tick(known.name, known.seq, tuple(bodies), good_until)
 
 

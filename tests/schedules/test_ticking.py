@@ -165,18 +165,19 @@ def test_what_was_missed(options: dict[str, Any], expected: list[str]) -> None:
         t.close()
 
 
+@pytest.mark.parametrize("options, passed_s", [({"within": "1m"}, 120), ({}, 660)])
 def test_a_due_that_waits_for_a_slow_log_is_not_made_too_late(
-    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any], passed_s: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was in time when a run looked; once the log takes it, its schedule wants it no more."""
-    tick, slow_s = Ticking.tick, [120]
+    """It was in time, or the last, when a run looked; once the log takes it, it is so no more."""
+    tick, slow_s = Ticking.tick, [passed_s]
 
     def slowly(ticking: Ticking, found: tuple[Tick, ...]) -> None:
         if slow_s:
             t.clock.forward(slow_s.pop())
         tick(ticking, found)
 
-    with harness(handlers=[minutely(within="1m")], start=START) as t:
+    with harness(handlers=[minutely(**options)], start=START) as t:
         t.run()
         monkeypatch.setattr(Ticking, "tick", slowly)
         t.forward("25m")

@@ -353,10 +353,12 @@ class Moves:
         task.expires_at = content.get("expires_at")
         task.leases = task.given_back = 0
         task.retries, task.lapses = content.get("retries", 0), content.get("lapses", 0)
-        task.reopened_seq = seq
         self._take_unique(task)
         self._bounds.place(task)
-        return self._links.reopen(task, body)
+        is_waiting = self._links.reopen(task, body)
+        # What it minded goes by when it was opened before.
+        task.reopened_seq = seq
+        return is_waiting
 
     def _judge_anew(self, seq: int, task: Task, content: Body) -> None:
         """What is reopened begins anew."""

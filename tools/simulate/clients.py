@@ -104,7 +104,9 @@ class Clients:
         if not asks:
             return
         ask = chance.pick(asks)
-        call = self._call = Call(len(self.calls), ask.__name__[1:])
+        # Somebody may act in the middle of another call, which then goes on.
+        before, call = self._call, Call(len(self.calls), ask.__name__[1:])
+        self._call = call
         self.calls.append(call)
         try:
             made = host.call(ask)
@@ -121,6 +123,8 @@ class Clients:
         else:
             call.status = "ok"
             self._note(call, made)
+        finally:
+            self._call = before
         if world.is_told:
             world.tell(
                 f"  call {call.number} {call.what} on {host.name}: {call.status} {call.made}"
