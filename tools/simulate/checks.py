@@ -43,6 +43,8 @@ MOST = 3
 FASTEST = 1.11
 # Of a lease time, as much as that.
 LAPSE_SLACK = 1 - 1 / FASTEST
+# What a clock that drifts rounds off, from one reading to the next, in microseconds.
+ROUNDED_US = 1_000
 
 
 class Said(Struct, frozen=True):
@@ -357,5 +359,6 @@ def early_lapses(simulation: Simulation, facts: Facts) -> Iterator[EarlyLapse]:
             passed_us = said.at_us - seen_us
             if passed_us < ttl_us:
                 is_first = seen_us <= said.looks_since_us
-                agree = not simulation.are_clocks_right or said.decided_at - seen_at >= ttl_us
+                by_stamps_us = said.decided_at - seen_at
+                agree = not simulation.are_clocks_right or by_stamps_us >= ttl_us - ROUNDED_US
                 yield EarlyLapse(seq, task, passed_us, ttl_us, is_first and agree)
