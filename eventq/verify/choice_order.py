@@ -79,7 +79,8 @@ class GovernedOrder:
         return None if best is None else best[3]
 
     def bring_back(self) -> None:
-        """Time goes back: what was past its expiry may not be so any more."""
+        """Time goes back: what was past its expiry may not be so any more, nor a rate used up."""
+        self.open_all()
         late, self._expired = self._expired, []
         for task in late:
             if task.number in self._tasks and task.edition:

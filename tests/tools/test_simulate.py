@@ -68,6 +68,12 @@ def test_some_seeds_find_nothing_and_reach_rare_cases(tmp_path: Path) -> None:
     assert wanted <= campaign.sometimes.keys()
 
 
+@pytest.mark.parametrize("seed", [49, 587, 1632, 1694, 2809, 2815, 3225, 840_060])
+def test_what_seeds_have_shown_is_mended(seed: int) -> None:
+    """Faults of eventq, of the verifier and of the judges, and two that never ended."""
+    assert Simulation(seed).play(1_000).findings == []
+
+
 def test_a_seed_is_the_same_each_time() -> None:
     """To the last byte of its log."""
     seals = []
