@@ -55,8 +55,12 @@ class SqlitePlace:
         if path in {"", ":memory:"}:
             raise ArgumentError("on", path, "a database in a file: no relay sees one in memory")
         self.path = path
-        self.home = os.path.realpath(path)
         self.shown = f"sqlite:///{path}"
+
+    @property
+    def home(self) -> str:
+        """See Site.home."""
+        return os.path.realpath(self.path)
 
     def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
         """See Site.visit."""
@@ -83,9 +87,10 @@ class PostgresPlace:
         """``parameters`` are those of `psycopg.connect`; a URL alone is its ``conninfo``."""
         from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
 
-        name = conninfo_to_dict(**parameters).get("dbname")
+        found = dict(conninfo_to_dict(**parameters))
+        name = found.get("dbname")
         self.home = None if name is None else f"postgresql:{name}"
-        self.shown = shown_parameters(parameters)
+        self.shown = shown_parameters(found)
         self.parameters = dict(parameters)
 
     def visit(self, namespace: str, work: Callable[[OutboxStore], R]) -> R:
@@ -165,15 +170,12 @@ def is_missing(error: Exception) -> bool:
 
 
 def shown_parameters(parameters: Mapping[str, Any]) -> str:
-    """Parameters of psycopg as a URL without a password."""
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
-
-    found = dict(conninfo_to_dict(**parameters))
-    place = str(found.get("host") or "localhost").split(",")[0]
-    port = f":{found['port']}" if found.get("port") else ""
+    """Parameters of libpq as a URL without a password."""
+    place = str(parameters.get("host") or "localhost").split(",")[0]
+    port = f":{parameters['port']}" if parameters.get("port") else ""
     host = "" if place.startswith("/") else f"{place}{port}"
     query = f"?host={place}{port and '&port='}{port[1:]}" if place.startswith("/") else ""
-    return f"postgresql://{host}/{found.get('dbname') or ''}{query}"
+    return f"postgresql://{host}/{parameters.get('dbname') or ''}{query}"
 
 
 def _as_ours(error: Exception, shown: str) -> Exception:
