@@ -46,7 +46,7 @@
     going = !keeps;
     const mine = asking = new AbortController();
     try {
-      const answer = await fetch(address, { signal: mine.signal, headers: { "X-Eventq-Part": "1" } });
+      const answer = await fetch(address, { signal: mine.signal });
       if (answer.redirected && new URL(answer.url).pathname.endsWith("/start")) return location.assign(answer.url);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       // Somebody may have begun to act on the page while the next one was on its way.
