@@ -112,17 +112,23 @@ class Rounds:
         beside.replace(resume)
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, rounds: int) -> None:
-    """The options that all attacks have."""
+def make_parser(program: str, description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """A parser with the options that all attacks have."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--rounds", type=int, default=rounds, help="default %(default)s")
     parser.add_argument("--minutes", type=float, help="no more rounds are begun after that")
     parser.add_argument("--resume", type=Path, help="a file that keeps how far it has come")
     parser.add_argument("--report", type=Path, help="a page to which the figures are added")
     parser.add_argument("--round", type=int, help="plays this one alone")
+    return parser
 
 
 def run_asked(rounds: Rounds, arguments: argparse.Namespace, play: Callable[[int], object]) -> int:
-    """Runs what the options of `add_arguments` ask for; 1 if any round failed."""
+    """Runs what the options of `make_parser` ask for; 1 if any round failed."""
     if arguments.round is not None:
         print(play(arguments.round))
         return 0

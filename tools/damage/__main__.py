@@ -11,7 +11,6 @@ For example::
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import logging
 import sys
@@ -20,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from tools.damage import Scene, play
-from tools.rounds import Rounds, add_arguments, run_asked
+from tools.rounds import Rounds, make_parser, run_asked
 
 ROUNDS = 1_500
 # A round takes a fraction of a second.
@@ -29,12 +28,7 @@ HANGS_S = 120.0
 
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.damage",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser, rounds=ROUNDS)
+    parser = make_parser("tools.damage", __doc__, rounds=ROUNDS)
     arguments = parser.parse_args()
     # What eventq warns of is what is done to it here.
     logging.disable(logging.CRITICAL)

@@ -11,7 +11,6 @@ install atheris``) inputs are drawn by coverage and kept in ``--corpus``, else b
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from tools.fuzz import DECODERS
 from tools.fuzz.guided import is_guided
-from tools.rounds import Rounds, add_arguments, run_asked
+from tools.rounds import Rounds, make_parser, run_asked
 
 RUNS = 1_000_000
 ROOT = Path(__file__).parent.parent.parent
@@ -30,12 +29,7 @@ DONE = re.compile(r"(?:runs: |stat::number_of_executed_units: +)(\d+)")
 
 def main() -> int:
     """Fuzzes all, or one; 1 if anything was found."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.fuzz",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser, rounds=len(DECODERS))
+    parser = make_parser("tools.fuzz", __doc__, rounds=len(DECODERS))
     parser.add_argument("--runs", type=int, default=RUNS, help="of each; default %(default)s")
     parser.add_argument("--only", choices=DECODERS, help="this decoder alone")
     parser.add_argument("--corpus", type=Path, help="a folder to keep what was learned")

@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 from tools.hostile import Api, Commands, Pages
-from tools.rounds import Rounds, add_arguments, run_asked
+from tools.rounds import Rounds, make_parser, run_asked
 
 PARTS: dict[str, type[Api | Commands | Pages]] = {"api": Api, "commands": Commands, "pages": Pages}
 # A round takes a fraction of a second.
@@ -31,12 +31,7 @@ VERIFIED = 1_000
 
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.hostile",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser, rounds=10**9)
+    parser = make_parser("tools.hostile", __doc__, rounds=10**9)
     parser.add_argument("--only", choices=PARTS, help="one of them; by default one after the other")
     arguments = parser.parse_args()
     for name in ("resume", "report"):

@@ -16,7 +16,6 @@ nothing. For example::
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from functools import partial
@@ -24,19 +23,14 @@ from pathlib import Path
 
 from tools.powercut import CUTS_A_ROUND, LEVELS, play
 from tools.powercut.witness import compare
-from tools.rounds import Rounds, add_arguments, run_asked
+from tools.rounds import Rounds, make_parser, run_asked
 
 ROUNDS = 100
 
 
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.powercut",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser, rounds=ROUNDS)
+    parser = make_parser("tools.powercut", __doc__, rounds=ROUNDS)
     parser.add_argument("--cuts", type=int, default=CUTS_A_ROUND, help="of a round")
     parser.add_argument("--synchronous", choices=LEVELS, default="FULL", help="how SQLite syncs")
     parser.add_argument("--keep", type=Path, help="a folder for what has failed")

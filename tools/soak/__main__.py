@@ -11,13 +11,12 @@ lag bounded; at the end all tasks must be there and done. For example::
 
 from __future__ import annotations
 
-import argparse
 import logging
 import signal
 import sys
 from functools import partial
 
-from tools.rounds import Rounds, add_arguments, run_asked
+from tools.rounds import Rounds, make_parser, run_asked
 from tools.soak.playing import TASKS_A_ROUND, play
 
 ROUNDS = 8
@@ -25,12 +24,7 @@ ROUNDS = 8
 
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.soak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser, rounds=ROUNDS)
+    parser = make_parser("tools.soak", __doc__, rounds=ROUNDS)
     parser.add_argument("--tasks", type=int, default=TASKS_A_ROUND, help="of a round")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)

@@ -14,14 +14,13 @@ For example::
 
 from __future__ import annotations
 
-import argparse
 import logging
 import signal
 import sys
 from functools import partial
 from pathlib import Path
 
-from tools.rounds import Rounds, add_arguments, run_asked
+from tools.rounds import Rounds, make_parser, run_asked
 from tools.torture.playing import KILLS_A_ROUND, play
 
 ROUNDS = 20
@@ -29,12 +28,7 @@ ROUNDS = 20
 
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.torture",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser, rounds=ROUNDS)
+    parser = make_parser("tools.torture", __doc__, rounds=ROUNDS)
     parser.add_argument("--kills", type=int, default=KILLS_A_ROUND, help="of a round")
     parser.add_argument("--keep", type=Path, help="a folder for what has failed")
     arguments = parser.parse_args()

@@ -11,7 +11,6 @@ Network namespaces need root and ``ip``; without them, two kinds are left out. F
 
 from __future__ import annotations
 
-import argparse
 import secrets
 import sys
 from collections import Counter
@@ -19,7 +18,7 @@ from contextlib import ExitStack, closing
 
 from eventq.eventlog import open_log
 from tools.mongod import Network, ReplicaSet
-from tools.rounds import Rounds, add_arguments, run_asked
+from tools.rounds import Rounds, make_parser, run_asked
 from tools.torture_mongo import FAULTS, PARTITIONS, Load, Verdict, cut_wire, rollbacks, torture
 
 ROUNDS = 80
@@ -30,12 +29,7 @@ FLOOR_S = 5.0
 
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.torture_mongo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser, rounds=ROUNDS)
+    parser = make_parser("tools.torture_mongo", __doc__, rounds=ROUNDS)
     kinds = [*FAULTS, *(PARTITIONS if Network.is_possible() else ()), WIRE]
     parser.add_argument("--only", action="append", choices=kinds, help="only this kind")
     arguments = parser.parse_args()
