@@ -228,7 +228,8 @@ class Queue:
         of it if one of them does not. ``limits``: the limits that it takes a place in while it
         runs, each by its tag's value or (``{"smtp": "mx1"}``) by one that is given.
         ``exclusive``: values of each of which one task runs at a time. ``share``: whose turn it is
-        among equals, instead of its tag's value.
+        among equals, instead of its tag's value. ``secret``: tags whose values only its worker is
+        to see.
 
         Raises ArgumentError, KeyConflictError (the key's task has other content),
         TaskNotFoundError (``after``), LogError, and TypeError for arguments that the handler does

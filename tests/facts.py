@@ -50,6 +50,7 @@ def facts(task: Task) -> tuple[object, ...]:
         task.role,
         task.cause,
         task.trace,
+        task.secret,
     )
 
 
@@ -92,6 +93,7 @@ def row_facts(row: Row) -> tuple[object, ...]:
         row.role,
         row.cause,
         row.trace,
+        row.secret,
     )
 
 

@@ -72,6 +72,7 @@ class Row:
     own_share: str | None = None
     share: str | None = None
     trace: str | None = None
+    secret: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -126,6 +127,7 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         first_buckets=[(bucket.limit, bucket.value) for bucket in order.route.buckets],
         own_share=order.share,
         trace=order.trace,
+        secret=order.secret,
     )
 
 
@@ -134,7 +136,7 @@ def same_wish(order: NewTask, twin: Row) -> bool:
     priority, tags, start, expires_at, age = twin.first_wish
     if (order.route.name, order.route.lane or "default") != (twin.name, twin.lane):
         return False
-    if order.unique != twin.unique:
+    if (order.unique, order.secret) != (twin.unique, twin.secret):
         return False
     asked = (order.priority, json.loads(order.tags_json), wished_start(order, twin.created_at))
     if asked != (priority, tags, start):

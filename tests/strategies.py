@@ -113,6 +113,7 @@ keyed_orders = st.builds(
     key=st.sampled_from(["red", "green"]),
     delay_us=st.none() | st.just(3),
     route=st.sampled_from([PLAIN_ROUTE, PLAIN_ROUTE, Route("a"), Route("a", "heavy")]),
+    secret=st.sampled_from([(), (), ("a",)]),
 )
 limited_orders = st.builds(
     NewTask,
@@ -121,6 +122,7 @@ limited_orders = st.builds(
     priority=st.integers(0, 1),
     route=limited_routes,
     share=st.none() | st.none() | st.sampled_from(["1", "big"]),
+    secret=st.sampled_from([(), (), ("host",)]),
 )
 unique_orders = st.builds(
     NewTask,

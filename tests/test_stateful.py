@@ -539,6 +539,7 @@ class QueueMachine(RuleBasedStateMachine):
             link=order.link,
             share=order.share,
             trace=order.trace,
+            secret=order.secret,
         )
 
     def outcome(

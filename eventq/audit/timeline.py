@@ -135,7 +135,7 @@ def _is_wanted(
     if wanted.worker is not None and wanted.worker not in _workers(event, before):
         return False
     return not wanted.tags or any(
-        task is not None and tags.matches(task.tags_json) for task in (before, after)
+        task is not None and tags.matches(task) for task in (before, after)
     )
 
 

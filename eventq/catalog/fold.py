@@ -45,6 +45,7 @@ from eventq.core.events import (
     Updated,
 )
 from eventq.core.moves import DOUBTED, create, first_state, reopen
+from eventq.core.secret_tags import open_tags
 from eventq.core.task import Task
 from eventq.core.values import LAPSED, NODE
 
@@ -142,7 +143,7 @@ class Fold:
             life.node = self._node(task.worker)
         life.fence = task.fence
         life.newer = None if task.newer is None else task.newer[0]
-        self._set_tags(task.number, task.tags_json)
+        self._set_tags(task.number, open_tags(task.tags_json, task.secret))
 
     def forget(self, most: int) -> None:
         """Lets go of what has been written: what has ended, and of others what is over ``most``."""
@@ -194,7 +195,7 @@ class Fold:
             task = create(self._namespace, seq, at, replace(body, tags=NO_TAGS))
             life.state = life.first_state = CODES[task.recorded_state]
             self.links.note_created(task)
-        self._set_tags(seq, bytes(body.tags))
+        self._set_tags(seq, open_tags(body.tags, body.secret))
         self._count(at // MINUTE_US, life.name).created += 1
 
     def _leased(self, life: Life, seq: int, at: int, minute: int, body: Leased) -> None:
@@ -285,7 +286,7 @@ class Fold:
         if body.tags is not UNSET:
             life.tags_seq = seq
             self.tag_edits.append((seq, life.number))
-            self._set_tags(seq, bytes(body.tags))
+            self._set_tags(seq, open_tags(body.tags, body.secret))
         self._take_by_hand(life, seq, at, body, by_hand=True)
         if body.waives:
             self._start(self.links.waive(life.number), seq)
@@ -336,8 +337,7 @@ class Fold:
         life.state = state
         life.last_seq, life.last_at = seq, at - self.base
         life.ended_at = life.last_at
-        links = self.links
-        number = life.number
+        links, number = self.links, life.number
         if is_open and (number in links.tasks or number in links.awaited):
             self._start(links.note_end(number, completed=state == COMPLETED, made=made), seq)
 
@@ -390,7 +390,7 @@ class Fold:
             self.dirty.append(life)
 
     def _set_tags(self, seq: int, tags_json: bytes) -> None:
-        """The one place where tags enter the catalog: what is to stay out is left out here."""
+        """The one place where tags enter the catalog, without those that are secret."""
         self.tags.append((seq, tags_json))
         if tags_json != b"{}":
             self.tag_words.append((seq, indexed_text(tags_json)))

@@ -28,6 +28,7 @@ from eventq.core.events import (
 )
 from eventq.core.moves import DOUBTED, ENDS_LEASE, advance, changes, reopen
 from eventq.core.seal import check_seal
+from eventq.core.secret_tags import open_tags
 from eventq.core.task import DEFAULT_LANE, FINAL, Task, TaskState, state_as_of
 from eventq.core.values import LAPSED
 from eventq.errors import LogArchivedError
@@ -354,7 +355,7 @@ class TaskTrace(Struct):
             lane=task.lane,
             state=state_as_of(task, at),
             priority=task.priority,
-            tags_json=task.tags_json,
+            tags_json=open_tags(task.tags_json, task.secret),
             attempts=task.attempt,
             created_at=task.created_at_us,
             scheduled_at=task.scheduled_at_us,

@@ -13,7 +13,7 @@ from eventq.core.task import TaskState
 # "evcq" in ASCII; the log's own is "evtq".
 APPLICATION_ID = 0x65766371
 # To be raised whenever equal logs make another catalog than before: an older one is made anew.
-VERSION = 2
+VERSION = 3
 
 STATES = (
     TaskState.WAITING,

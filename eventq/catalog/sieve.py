@@ -18,6 +18,7 @@ from eventq.core.audience import matches
 from eventq.core.commits import KINDS, Commit, decode_at, time_of
 from eventq.core.events import Retried
 from eventq.core.moves import ENDS_LEASE
+from eventq.core.secret_tags import open_tags
 from eventq.core.task import DEFAULT_LANE, TaskState
 from eventq.core.values import LAPSED, ErrorInfo
 from eventq.eventlog.contract import EventLog
@@ -297,7 +298,7 @@ def _may_have_tags(selector: Selector, body: Any) -> bool:  # noqa: ANN401 - see
     content = body.reopens if type(body) is Retried else body
     if content is None or content.tags is UNSET:
         return False
-    tags = bytes(content.tags)
+    tags = open_tags(content.tags, content.secret)
     return (not selector.tags or has_tags(tags, selector.tags)) and (
         selector.text is None or has_words(tags, selector.text)
     )

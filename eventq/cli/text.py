@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from eventq.core.plain import escaped_json
+from eventq.core.secret_tags import shown_tags
 from eventq.core.task import instant, show_instant
 
 
@@ -48,14 +49,14 @@ def json_text(value: object, *, ascii_only: bool = False) -> str:
     return escaped_json(msgspec.json.encode(value).decode(), ascii_only=ascii_only)
 
 
-def tag_text(tags: object) -> str:
+def tag_text(tags: object, secret: tuple[str, ...] = ()) -> str:
     """Tags on one line, as ``name=value``; what is not text stands as ``name:=JSON``."""
     if not isinstance(tags, dict):
         # No eventq wrote these, but they must be shown.
         return json_text(tags)
     return " ".join(
         f"{name}={visible(value)}" if isinstance(value, str) else f"{name}:={json_text(value)}"
-        for name, value in tags.items()
+        for name, value in shown_tags(tags, secret).items()
     )
 
 

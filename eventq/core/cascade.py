@@ -242,4 +242,5 @@ def reopening(task: Task, after: tuple[Predecessor, ...], now: int) -> Reopening
         limits=task.buckets,
         share=task.own_share,
         trace=task.trace,
+        secret=task.secret,
     )

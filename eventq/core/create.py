@@ -45,6 +45,7 @@ class NewTask(Struct, frozen=True, gc=False):
     link: Link | None = None
     share: str | None = None
     trace: str | None = None
+    secret: tuple[str, ...] = ()
 
 
 def resolved(orders: list[NewTask], per_of: Callable[[str], str | None]) -> list[NewTask]:
@@ -213,7 +214,7 @@ class _CommitTasks:
         """Who holds the value, replaced if the order says so; None where there is to be another."""
         if (index := self._by_unique.get(unique)) is not None:
             made = self.created[index]
-            if order.on_duplicate == "raise" or _has_results(order, made.given or {}):
+            if _is_refused(order, made.given or {}, made.secret):
                 raise DuplicateTaskError(unique, key=None, task=0)
             if order.on_duplicate == "replace":
                 self.created[index] = superseded(made, order, self._now)
@@ -228,7 +229,7 @@ class _CommitTasks:
             self._change(holder, Expired("max_age"))
             return None
         given = holder.given if holder.recorded_state in PENDING else None
-        if order.on_duplicate == "raise" or _has_results(order, given):
+        if _is_refused(order, given, holder.secret):
             raise DuplicateTaskError(unique, key=holder.key, task=holder.number)
         if order.on_duplicate == "replace":
             start = start_of(order, self._now)
@@ -240,6 +241,16 @@ class _CommitTasks:
         self.beside.append((holder.number, body))
         after = self.changed[holder.number] = change(holder, 0, self._now, body)
         return after
+
+
+def _is_refused(order: NewTask, given: Mapping[str, int] | None, secret: tuple[str, ...]) -> bool:
+    """Whether an order can neither be the task that has its value nor replace what that holds.
+
+    It must not bring tags that are secret to a task that does not know of it.
+    """
+    if order.on_duplicate == "replace" and order.secret != secret:
+        return True
+    return order.on_duplicate == "raise" or _has_results(order, given)
 
 
 def _has_results(order: NewTask, given: Mapping[str, int] | None) -> bool:
@@ -342,6 +353,7 @@ def created_by(
         limits=order.route.buckets,
         share=order.share,
         trace=order.trace,
+        secret=order.secret,
     )
 
 
@@ -350,10 +362,10 @@ def check_same(
 ) -> None:
     """Raises KeyConflictError unless the same call would have made the same task.
 
-    It compares what a task is to its caller: name, lane, tags, priority, unique value, what it
-    comes after, and when it runs. It does not compare the policy, so that a queue whose default for
-    retries has changed still knows its own tasks. A delay is compared as a length, since each call
-    resolves it against its own now.
+    It compares what a task is to its caller: name, lane, tags and which are secret, priority,
+    unique value, what it comes after, and when it runs. It does not compare the policy, so that a
+    queue whose default for retries has changed still knows its own tasks. A delay is compared as a
+    length, since each call resolves it against its own now.
     """
     assert type(there) is Created
     scheduled_at = start_of(order, created_at)
@@ -366,6 +378,7 @@ def check_same(
         "tags": (sorted_json(decode(order.tags_json)), sorted_json(decode(there.tags))),
         "priority": (order.priority, there.priority),
         "unique": (order.unique, there.unique),
+        "secret": (order.secret, there.secret),
         "scheduled_at": (scheduled_at, there.scheduled_at),
         "expires_at": (order.expires_at, expires_at),
     }

@@ -75,6 +75,7 @@ class Created(Body, frozen=True, tag="created"):
     It takes a place in each of the buckets of ``limits`` while it runs; ``share`` is whose turn it
     is among equals, where turns are taken (None: as its tags say). ``trace`` is the W3C trace
     context that it was made in: a ``traceparent``, and behind a space the ``tracestate``, if any.
+    ``secret`` are names of tags whose values are only for its worker: no index has them, no page.
     """
 
     policy: Policy
@@ -100,6 +101,7 @@ class Created(Body, frozen=True, tag="created"):
     limits: tuple[Bucket, ...] = ()
     share: str | None = None
     trace: str | None = None
+    secret: tuple[str, ...] = ()
 
 
 @final
@@ -167,6 +169,7 @@ class Reopening(Struct, frozen=True, omit_defaults=True, gc=False):
     limits: tuple[Bucket, ...] = ()
     share: str | None = None
     trace: str | None = None
+    secret: tuple[str, ...] = ()
     # As they were, where an end is taken back; else all begins anew.
     retries: int = 0
     lapses: int = 0
@@ -248,13 +251,15 @@ class Released(Body, frozen=True, tag="released"):
 class Updated(Asked, frozen=True, tag="updated"):
     """A person or program edited the task; None or UNSET means unchanged.
 
-    One that ``waives`` waits no more for those tasks that have ended without success.
+    One that ``waives`` waits no more for those tasks that have ended without success. With tags it
+    repeats which of the task's are ``secret``, for who reads it alone.
     """
 
     priority: int | None = None
     tags: Raw | UnsetType = UNSET
     scheduled_at: int | None = None
     waives: bool = False
+    secret: tuple[str, ...] = ()
 
 
 @final

@@ -110,7 +110,9 @@ class UpdateTask(Struct, frozen=True):
         if priority is None and tags_json is None and at is None:
             return []
         tags = UNSET if tags_json is None else Raw(tags_json)
-        return [(task.number, Updated(priority, tags, at, **self.asking.marks))]
+        secret = () if tags_json is None else task.secret
+        body = Updated(priority, tags, at, secret=secret, **self.asking.marks)
+        return [(task.number, body)]
 
 
 def make_update(
@@ -207,6 +209,7 @@ class RepeatTask(Struct, frozen=True):
             repeats=task.number,
             share=task.own_share,
             trace=self.trace,
+            secret=task.secret,
         )
         body = created_by(order, now)
         if task.after:

@@ -156,9 +156,10 @@ def _pattern(tags_json: bytes, policy: Policy, options: TaskOptions) -> NewTask:
     route = make_route(given.get("name"), given.get("lane"), buckets)
     order = NewTask(tags_json, policy, priority, key, scheduled_at, delay_us, expires_at, route)
     twin, share = given.get("on_duplicate"), given.get("share")
-    if twin is None and share is None:
+    secret = given.get("secret") or ()
+    if twin is None and share is None and not secret:
         return order
-    return replace(order, on_duplicate=twin or "return", share=share)
+    return replace(order, on_duplicate=twin or "return", share=share, secret=secret)
 
 
 def _identified(order: NewTask, options: TaskOptions, value: str | None = None) -> NewTask:
@@ -272,6 +273,11 @@ def batches(orders: list[NewTask]) -> Iterator[list[NewTask]]:
         yield batch
 
 
+def secret_bytes(names: tuple[str, ...]) -> int:
+    """What the names of secret tags take at the most, as JSON."""
+    return sum(len(name) + 3 for name in names)
+
+
 def event_count(order: NewTask) -> int:
     """How many events the order takes at the most: what holds its value may have to expire."""
     return 1 if order.unique is None else 2
@@ -288,6 +294,8 @@ def size_bytes(order: NewTask) -> int:
         link = order.link
         order_bytes += LINKED_BYTES * (2 + len(link.after) + 2 * len(link.given))
         order_bytes += sum(len(name) for name, _ in link.given)
+    if order.secret:
+        order_bytes += secret_bytes(order.secret)
     if order.route.buckets or order.share is not None:
         order_bytes += BUCKET_BYTES * (len(order.route.buckets) + 1)
     return order_bytes

@@ -28,6 +28,7 @@ from eventq.core.validation import (
     check_name,
     check_on_duplicate,
     check_priority,
+    check_secret,
     check_unique,
 )
 from eventq.core.values import NO_JITTER, IfFailed, Policy
@@ -56,6 +57,7 @@ class TaskOptions(TypedDict, total=False):
     limits: LimitsOption | None
     exclusive: Iterable[str] | None
     share: str | None
+    secret: Iterable[str] | None
 
 
 def _check_most(most: object, argument: str) -> int | None:
@@ -92,6 +94,7 @@ _DEFAULTS: TaskOptions = {
     "limits": None,
     "exclusive": None,
     "share": None,
+    "secret": None,
 }
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "priority": check_priority,
@@ -113,6 +116,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "limits": check_limits,
     "exclusive": check_exclusive,
     "share": check_share,
+    "secret": check_secret,
 }
 
 

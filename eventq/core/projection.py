@@ -52,7 +52,7 @@ WAITING = TaskState.WAITING
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
-FOLD_VERSION = 8
+FOLD_VERSION = 9
 
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.

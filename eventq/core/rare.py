@@ -25,7 +25,7 @@ def rare(task: Task, **changes: Any) -> Rarity | None:  # noqa: ANN401 - fields 
 def made_with(body: Created) -> Rarity | None:
     """What is rare about a task from its beginning."""
     is_plain = body.unique is body.schedule is body.share is body.trace is None
-    if is_plain and body.flow is None and not body.after:
+    if is_plain and body.flow is None and not body.after and not body.secret:
         return None
     return Rarity(
         unique=body.unique,
@@ -38,6 +38,7 @@ def made_with(body: Created) -> Rarity | None:
         role=body.role,
         own_share=body.share,
         trace=body.trace,
+        secret=body.secret,
     )
 
 
@@ -58,6 +59,7 @@ def brought_back(content: Reopening) -> Rarity | None:
             role=content.role,
             own_share=content.share,
             trace=content.trace,
+            secret=content.secret,
         )
     )
 

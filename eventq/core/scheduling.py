@@ -186,6 +186,7 @@ def order_of_call(call: Call) -> NewTask:
         route=PLAIN_ROUTE if route == PLAIN_ROUTE else route,
         unique=call.unique,
         share=call.share,
+        secret=call.secret,
     )
 
 

@@ -121,30 +121,14 @@ class Rarity(Struct, frozen=True, gc=False):
     cause: int | None = None
     own_share: str | None = None
     trace: str | None = None
+    secret: tuple[str, ...] = ()
 
 
 # What the parts of a task hold, by the names that Task has for it: for whoever compares tasks.
 PARTS = {
     "route": ("name", "lane", "needs", "buckets", "share"),
     "ending": ("finished_at_us", "result_json", "result_missing", "final_reason"),
-    "rarity": (
-        "lapses",
-        "snoozes",
-        "newer",
-        "unique",
-        "progress",
-        "saved_json",
-        "schedule",
-        "due_us",
-        "after",
-        "if_failed",
-        "given",
-        "flow",
-        "role",
-        "cause",
-        "own_share",
-        "trace",
-    ),
+    "rarity": Rarity.__struct_fields__,
 }
 PLAIN_ROUTE = Route()
 DEFAULT_LANE = "default"
@@ -299,6 +283,11 @@ class Task(Struct, frozen=True, gc=False):
     def trace(self) -> str | None:
         """The W3C trace context that it was made in, where tracing was on."""
         return None if self.rarity is None else self.rarity.trace
+
+    @property
+    def secret(self) -> tuple[str, ...]:
+        """Names of tags whose values are only for its worker, whether it has them or not."""
+        return () if self.rarity is None else self.rarity.secret
 
     @property
     def progress(self) -> Progress | None:

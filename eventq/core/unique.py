@@ -61,7 +61,8 @@ def replacement(holder: Task, tags_json: bytes, start: int | None, now: int) -> 
     tags = UNSET if tags_json == holder.tags_json else Raw(tags_json)
     if scheduled_at is None and tags is UNSET:
         return None
-    return Updated(tags=tags, scheduled_at=scheduled_at)
+    secret = () if tags is UNSET else holder.secret
+    return Updated(tags=tags, scheduled_at=scheduled_at, secret=secret)
 
 
 def uniques_of(tasks: Iterable[Task]) -> dict[str, int]:

@@ -325,6 +325,17 @@ def check_tag_name(name: object) -> None:
     _good_names.add(name)
 
 
+def check_secret(names: object) -> tuple[str, ...]:
+    """Names of tags whose values are secret, each once and in order."""
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise ArgumentError("secret", names, "names of tags, in a list")
+    found = [plain(name) for name in names]
+    for name in found:
+        if type(name) is not str or not _TAG_NAME.fullmatch(name) or len(name) > KEY_BYTES:
+            raise ArgumentError("secret", name, "names of the form [A-Za-z][A-Za-z0-9_]*")
+    return tuple(sorted({str(name) for name in found}))
+
+
 def _plain_names(tags: Mapping[Any, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in tags.items():

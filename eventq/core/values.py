@@ -139,3 +139,4 @@ class Call(Struct, frozen=True, omit_defaults=True, gc=False):
     unique: str | None = None
     limits: tuple[Bucket, ...] = ()
     share: str | None = None
+    secret: tuple[str, ...] = ()

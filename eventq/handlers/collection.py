@@ -93,9 +93,9 @@ class Handlers:
 
         ``name``: how the log knows it, for ever (None: the function's own name). ``lane``,
         ``priority``, ``delay``, ``max_age``, ``max_retries``, ``max_lapses``, ``backoff`` and
-        ``deadline`` are as for `Queue.new`: defaults of its tasks. So are ``limits``, ``exclusive``
-        and ``share``. A first parameter annotated with `Context` is given the context, and is no
-        argument.
+        ``deadline`` are as for `Queue.new`: defaults of its tasks. So are ``limits``,
+        ``exclusive``, ``share`` and ``secret``. A first parameter annotated with `Context` is given
+        the context, and is no argument.
 
         ``retry``: classes of errors, each with a Backoff or a duration until the next attempt, or
         `Fail` for none; the nearest class decides, and the log says which. ``result="strict"``: a

@@ -53,6 +53,7 @@ class HandlerOptions(TypedDict, total=False):
     limits: LimitsOption | None
     exclusive: Iterable[str] | None
     share: str | None
+    secret: Iterable[str] | None
     keep_logs: str | None
     isolate: bool
     memory: Size | None

@@ -17,6 +17,7 @@ from eventq.core.commits import TOLD, Event, Unknown, events_of
 from eventq.core.events import Cancelled, Completed, Expired, Refused
 from eventq.core.plain import sorted_json
 from eventq.core.projection import Projection
+from eventq.core.secret_tags import open_tags
 from eventq.core.task import FINAL, Task, TaskState, instant
 from eventq.core.values import NODE
 from eventq.eventlog.contract import EventLog
@@ -112,7 +113,7 @@ class TaskFilter(Struct, frozen=True):
                 continue
             if self.name is not None and (task.name is None or not matches(task.name, self.name)):
                 continue
-            if tags.matches(task.tags_json):
+            if tags.matches(task):
                 yield task
 
 
@@ -122,11 +123,11 @@ class TagFilter:
     def __init__(self, tags: Mapping[str, Any] | None) -> None:
         self._wanted = {name: sorted_json(value) for name, value in (tags or {}).items()}
 
-    def matches(self, tags_json: bytes) -> bool:
-        """Whether these tags, as a log has them, match; without any wanted, all do."""
+    def matches(self, task: Task) -> bool:
+        """Whether its tags match, none of them secret; without any wanted, all do."""
         if not self._wanted:
             return True
-        tags: object = msgspec.json.decode(tags_json)
+        tags: object = msgspec.json.decode(open_tags(task.tags_json, task.secret))
         # No eventq writes others than an object; a stranger's log may hold anything.
         return isinstance(tags, dict) and all(
             name in tags and sorted_json(tags[name]) == text for name, text in self._wanted.items()

@@ -50,7 +50,7 @@ def attempted_keys(
                 continue
             wrong = task.recorded_state in FINAL and task.recorded_state not in states
             wrong = wrong or (names is not None and task.name not in names)
-            if task.attempt and not wrong and wanted.matches(task.tags_json):
+            if task.attempt and not wrong and wanted.matches(task):
                 found.put(number, task)
             else:
                 found.take_out(number)

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 
 from eventq.core.create import NewTask, check_order
 from eventq.core.durations import Duration
-from eventq.core.new_task import BUCKET_BYTES, TaskSpec, order_of
+from eventq.core.new_task import BUCKET_BYTES, TaskSpec, order_of, secret_bytes
 from eventq.core.plain import plain
 from eventq.core.queue_events import Planned, Ticked
 from eventq.core.schedules import Schedule
@@ -107,12 +107,14 @@ def call_of(order: NewTask) -> Call:
         unique=order.unique,
         limits=order.route.buckets,
         share=order.share,
+        secret=order.secret,
     )
 
 
 def tick_bytes(call: Call) -> int:
     """What a tick and its task take at the most."""
-    return len(bytes(call.tags)) + TICK_BYTES + BUCKET_BYTES * (len(call.limits) + 1)
+    bucket_bytes = BUCKET_BYTES * (len(call.limits) + 1)
+    return len(bytes(call.tags)) + TICK_BYTES + bucket_bytes + secret_bytes(call.secret)
 
 
 def tick_of(known: Schedule, now: int) -> Tick:

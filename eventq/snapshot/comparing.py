@@ -14,6 +14,7 @@ from eventq.core.holders import Holder
 from eventq.core.members import Follower, Member
 from eventq.core.projection import Projection
 from eventq.core.schedules import Schedule
+from eventq.core.secret_tags import shown_tags
 from eventq.core.task import PARTS, Task, TaskState, state_as_of
 from eventq.replay.query import state_counts
 from eventq.replay.rule_words import scope_words
@@ -207,7 +208,7 @@ def task_fields(old: Task, new: Task) -> Fields:
         if getattr(old, name) != getattr(new, name)
     }
     if old.tags_json != new.tags_json:
-        fields["tags"] = (old.tags, new.tags)
+        fields["tags"] = (shown_tags(old.tags, old.secret), shown_tags(new.tags, new.secret))
     return fields
 
 

@@ -107,4 +107,5 @@ def _seen(task: Task, wait: Wait | None) -> Seen:
         own_share=task.own_share,
         share=task.share,
         trace=task.trace,
+        secret=task.secret,
     )

@@ -231,6 +231,7 @@ class Rules:
             role=body.role,
             own_share=body.share,
             trace=body.trace,
+            secret=body.secret,
         )
         task.first_buckets = keys_of(body.limits)
         if body.limits or self.bounds.is_used:

@@ -75,6 +75,8 @@ class Seen(Struct, gc=False):
     """Whose turn it is; None where no turns are taken."""
     trace: str | None = None
     """The W3C trace context that it was made in."""
+    secret: tuple[str, ...] = ()
+    """Names of its tags whose values are secret."""
     edition: int = 0
     """Of its entry in the order; 0 when it has none."""
 
@@ -155,4 +157,5 @@ def brought_back(content: Seen | Reopening) -> dict[str, Any]:
         ),
         "own_share": content.own_share if isinstance(content, Seen) else content.share,
         "trace": content.trace,
+        "secret": content.secret,
     }

@@ -29,6 +29,7 @@ from eventq.core.events import (
     Reopening,
     Restoring,
     Saved,
+    Updated,
 )
 from eventq.core.queue_events import (
     Bulk,
@@ -59,6 +60,7 @@ KEPT = {
     *((struct, name) for struct in (Created, Reopening) for name in ("name", "lane", "needs")),
     *((struct, "schedule") for struct in (Created, Reopening, Planned, Unplanned, Ticked)),
     *((Call, name) for name in ("name", "lane", "needs")),
+    *((struct, "secret") for struct in (Created, Reopening, Updated, Call)),
     *((struct, "via") for struct in Asked.__subclasses__()),
     *((struct, "via") for struct in (Expired, BulkEnded)),
     (Bulk, "digest"),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from eventq.catalog.record import TaskRecord, place_of
 from eventq.core.commits import Event, Unknown
 from eventq.core.events import (
@@ -62,7 +64,7 @@ def naive_record(task: Task, history: list[Event], at: Point) -> TaskRecord:
         lane=task.lane,
         state=task.as_of(at.at).state,
         priority=task.priority,
-        tags_json=task.tags_json,
+        tags_json=_open_tags(task),
         attempts=task.attempt,
         created_at=task.created_at_us,
         scheduled_at=task.scheduled_at_us,
@@ -77,6 +79,11 @@ def naive_record(task: Task, history: list[Event], at: Point) -> TaskRecord:
         by=tuple(dict.fromkeys(name for name in names if name is not None)),
         **said,
     )
+
+
+def _open_tags(task: Task) -> bytes:
+    told = {name: value for name, value in task.tags.items() if name not in task.secret}
+    return msgspec.json.encode(told) if task.secret else task.tags_json
 
 
 def _puts_off(body: object) -> bool:

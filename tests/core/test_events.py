@@ -350,6 +350,7 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         Created(PLAIN, trace=TRACE),
         f'{{"kind":"created","policy":{PLAIN_TEXT},"trace":"{TRACE}"}}',
     ),
+    (Created(PLAIN, secret=("t",)), f'{{"kind":"created","policy":{PLAIN_TEXT},"secret":["t"]}}'),
     (Updated(priority=0), '{"kind":"updated","priority":0}'),
     (
         Updated(1, Raw(b"{}"), 7, by="me"),

@@ -79,7 +79,7 @@ def task_pairs(task: Task) -> Pairs:
         ("lane", task.lane),
         ("state", task.state),
         ("priority", task.priority),
-        ("tags", tag_text(task.tags) or "-"),
+        ("tags", tag_text(task.tags, task.secret) or "-"),
         ("created at", task.created_at),
         ("scheduled at", task.scheduled_at),
         ("expires at", task.expires_at),
@@ -244,7 +244,7 @@ def _created(body: Created) -> str:
     ]
     parts = [f"{name} {text}".lstrip() for name, text in facts if text]
     parts += link_parts(body)
-    tags = tag_text(msgspec.json.decode(body.tags))
+    tags = tag_text(msgspec.json.decode(body.tags), body.secret)
     return ", ".join([*parts, tags] if tags else parts)
 
 
@@ -305,7 +305,7 @@ def _updated(body: Updated) -> str:
     if body.scheduled_at is not None:
         parts.append(f"for {time_text(body.scheduled_at)}")
     if body.tags is not UNSET:
-        parts.append(tag_text(msgspec.json.decode(body.tags)) or "no tags")
+        parts.append(tag_text(msgspec.json.decode(body.tags), body.secret) or "no tags")
     if body.waives:
         parts.append("waives what has failed")
     return ", ".join(parts) + _asked(body)
@@ -407,7 +407,7 @@ TASKS = Listing(
     ("AGE", lambda one: brief_duration(one.task.seen_at_us - one.task.created_at_us)),
     ("WAITS FOR", _waits_for),
     ("LAST ERROR", lambda one: _last_error(one.task)),
-    ("TAGS", lambda one: short(tag_text(one.task.tags), VALUE_CHARACTERS)),
+    ("TAGS", lambda one: short(tag_text(one.task.tags, one.task.secret), VALUE_CHARACTERS)),
     elastic=2,
 )
 ATTEMPTS = Listing(

@@ -41,7 +41,7 @@ MARK = "eventq_options"
 OF_ONE = ("key", "delay", "expires_at", "after", "if_failed")
 OF_TASKS = (
     *("max_age", "max_retries", "max_lapses", "backoff", "deadline"),
-    *("unique", "on_duplicate", "limits", "exclusive", "share"),
+    *("unique", "on_duplicate", "limits", "exclusive", "share", "secret"),
 )
 OF_HANDLERS = ("retry", "keep_logs")
 OF_ISOLATION = ("isolate", "memory", "kill_after", "recycle")
@@ -63,6 +63,7 @@ class DjangoOptions(TypedDict, total=False):
     limits: LimitsOption | None
     exclusive: Iterable[str] | None
     share: str | None
+    secret: Iterable[str] | None
     retry: RuleOptions | None
     keep_logs: str | None
     isolate: bool
@@ -99,6 +100,7 @@ class EventqTask(Task):  # type: ignore[type-arg]
     limits: LimitsOption | UnsetType | None = field(default=UNSET, hash=False)
     exclusive: Iterable[str] | UnsetType | None = field(default=UNSET, hash=False)
     share: str | UnsetType | None = UNSET
+    secret: Iterable[str] | UnsetType | None = field(default=UNSET, hash=False)
     retry: RuleOptions | UnsetType | None = field(default=UNSET, hash=False)
     keep_logs: str | UnsetType | None = UNSET
     isolate: bool | UnsetType = UNSET

@@ -216,7 +216,7 @@ def _group_of(priorities: Sequence[PriorityRule]) -> GroupOf:
 
     def group_of(task: Task) -> int:
         for wanted, priority in rules:
-            if wanted.matches(task.tags_json):
+            if wanted.matches(task):
                 return priority
         return task.priority
 

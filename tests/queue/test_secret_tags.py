@@ -1,0 +1,130 @@
+"""Tags that are secret: which they are is kept with the task, whatever becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventq import ArgumentError, DuplicateTaskError, Queue, TaskSpec
+from eventq.catalog.catalog import Catalog
+from eventq.errors import KeyConflictError
+from eventq.eventlog import open_log
+from tests.support import ManualClock
+
+VALUE = "s3cr3t-v4lue"
+LATER = "l4ter-v4lue"
+TAGS = {"token": VALUE, "to": "ada"}
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Any:  # noqa: ANN401 - an iterator of one
+    """A queue in a file."""
+    with Queue(f"sqlite:///{tmp_path}/log.db", clock=ManualClock()) as queue:
+        yield queue
+
+
+def test_it_is_kept_through_a_task_s_life(queue: Queue) -> None:
+    """Through edits, a retry of what was final, a repeat, and a handler's own options."""
+    seen = []
+
+    @queue.task(secret=["token"])
+    def send(token: str) -> None:
+        seen.append(token)
+
+    handled = send.new(VALUE)
+    other = send.using(secret=[]).new(LATER)
+    queue.new(TAGS, key="one", secret=["token", "none", "token"])
+    queue.update("one", tags={"token": LATER})
+    queue.cancel("one")
+    queue.retry("one")
+    queue.cancel("one")
+    again = queue.repeat("one")
+    many = queue.new_many([TAGS, TaskSpec(TAGS, secret=["to"])], secret=["token"])
+    queue.run(until="idle", signals=False)
+
+    assert (handled.secret, other.secret, seen) == (("token",), (), [VALUE, LATER])
+    ended = queue.get("one")
+    assert ended is not None
+    assert ended.secret == ("none", "token")
+    assert again.secret == ("none", "token")
+    assert again.tags == {"token": LATER}
+    assert [task.secret for task in many] == [("token",), ("to",)]
+    edits = [event.body for event in queue.events() if event.kind == "updated"]
+    assert [body.secret for body in edits] == [("none", "token")]  # type: ignore[union-attr]
+
+
+def test_a_schedule_s_tasks_have_it(queue: Queue) -> None:
+    """What the handler says goes into the plan."""
+
+    @queue.task(secret=["token"])
+    def send(token: str = VALUE) -> None: ...
+
+    queue.every("10s", send, schedule="sending")
+    queue.run(until="idle", signals=False)
+    task = queue.schedules["sending"].trigger()
+
+    assert task is not None
+    assert task.secret == ("token",)
+
+
+def test_other_secrets_are_other_content(queue: Queue) -> None:
+    """Of a key, and of a value whose tags are to be replaced."""
+    queue.new(TAGS, key="one", secret=["token"])
+    queue.new(TAGS, unique="two", delay="1h")
+
+    assert queue.new(TAGS, key="one", secret=["token"]).key == "one"
+    with pytest.raises(KeyConflictError, match="secret"):
+        queue.new(TAGS, key="one")
+    with pytest.raises(DuplicateTaskError):
+        queue.new({"token": LATER}, unique="two", on_duplicate="replace", secret=["token"])
+
+
+@pytest.mark.parametrize("secret", ["token", b"t", 3, ["to ken"], [3], ["1st"], ["a" * 256]])
+def test_names_alone_are_taken(queue: Queue, secret: Any) -> None:  # noqa: ANN401
+    """Of the form that tags' names have."""
+    with pytest.raises(ArgumentError, match="secret"):
+        queue.new(TAGS, secret=secret)
+
+
+@pytest.mark.parametrize("with_catalog", [True, False])
+def test_nothing_is_found_by_it(tmp_path: Path, *, with_catalog: bool) -> None:
+    """Neither by value nor by word, by any way to ask; other tags are found as ever."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with Queue(url) as queue:
+        queue.new(TAGS, key="one", secret=["token"])
+        queue.new({"token": "open", "to": "ada"}, key="two")
+        queue.update("one", tags={"token": LATER, "to": "ada"})
+        if with_catalog:
+            catalog = Catalog.open(queue.log)
+            catalog.catch_up()
+            catalog.close()
+    with Queue(url) as queue:
+        for value in (VALUE, LATER):
+            assert list(queue.tasks(tags={"token": value})) == []
+            assert queue.select(tags={"token": value}).cancel().count == 0
+            assert queue.select(text=value).cancel().count == 0
+        assert [task.key for task in queue.tasks(tags={"token": "open"})] == ["two"]
+        assert queue.select(tags={"token": "open"}).cancel().count == 1
+        assert queue.select(tags={"to": "ada"}).cancel().count == 2
+
+
+def test_no_file_of_the_catalog_has_it(tmp_path: Path) -> None:
+    """Looked for byte by byte; what is no secret is there."""
+    with Queue(f"sqlite:///{tmp_path}/log.db") as queue:
+        queue.new(TAGS, key="one", secret=["token"])
+        queue.update("one", tags={"token": LATER, "to": "bob"})
+        queue.cancel("one")
+        queue.retry("one")
+    log = open_log(f"sqlite:///{tmp_path}/log.db")
+    catalog = Catalog.open(log, tmp_path / "known.catalog")
+    catalog.catch_up()
+    catalog.close()
+    log.close()
+    written = b"".join(each.read_bytes() for each in tmp_path.glob("known.catalog*"))
+
+    assert b"ada" in written
+    assert b"bob" in written
+    assert VALUE.encode() not in written
+    assert LATER.encode() not in written
