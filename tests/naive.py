@@ -118,6 +118,7 @@ class Naive:
         beside: Steps = []
         made: Steps = []
         places = []
+        self._free(orders, beside, now)
         for order in orders:
             twin = next((row for row in self.rows if order.key and row.key == order.key), None)
             if twin is not None:
@@ -128,10 +129,6 @@ class Naive:
             open_rows = [row for row in self.rows if row.is_open and row.unique is not None]
             holder = next((row for row in open_rows if row.unique == order.unique), None)
             is_made = holder is not None and (not holder.number or holder.number > self.begun)
-            if holder is not None and not is_made and holder in self.overdue(now):
-                holder.state, holder.reason, holder.ended_at = "expired", "max_age", now
-                beside.append((holder, "expired"))
-                holder = None
             if holder is not None:
                 if order.on_duplicate == "raise":
                     raise WrongError(DuplicateTaskError)
@@ -156,6 +153,16 @@ class Naive:
             made.append((row, "created"))
             places.append(row)
         return beside, made, places
+
+    def _free(self, orders: Any, beside: Steps, now: int) -> None:  # noqa: ANN401 - see above
+        """Who holds the value of an order and is past its time ends before anything is made."""
+        keys = {row.key for row in self.rows if row.key}
+        for value in [order.unique for order in orders if order.key not in keys and order.unique]:
+            for row in self.overdue(now):
+                is_made = not row.number or row.number > self.begun
+                if row.unique == value and not is_made:
+                    row.state, row.reason, row.ended_at = "expired", "max_age", now
+                    beside.append((row, "expired"))
 
     def _numbered(self, steps: Steps) -> Story:
         """The steps as a story; a new task's number is its place."""

@@ -123,14 +123,14 @@ class Making:
             orders = resolved(list(orders), self._projection.governing.limits.per_of)
         before, tasks = self._tasks, self._tasks.copy()
         first = len(before.created)
-        ended = None
-        if maker is not None and any(order.link for order in orders):
-            ended = _ends(maker, drafts)
+        existing = existing_by_key(orders, self._past, self._now)
+        tasks.free(order.unique for order in orders if order.key not in existing)
+        is_linked = any(order.link for order in orders)
+        ended = _ends(maker, [*drafts, *tasks.beside]) if is_linked else None
         linking = Linking(self._projection, self._past, ended)
         flow = None
         if maker is not None and self._projection.flows.takes_members(maker):
             flow = maker.flow
-        existing = existing_by_key(orders, self._past, self._now)
         for order in orders:
             tasks.place(order, existing, linking, maker=maker, flow=flow)
         for index in tasks.replaced:
@@ -168,6 +168,13 @@ class _CommitTasks:
         other.created, other.changed = self.created.copy(), self.changed.copy()
         other._by_key, other._by_unique = self._by_key.copy(), self._by_unique.copy()
         return other
+
+    def free(self, uniques: Iterable[str | None]) -> None:
+        """Ends who holds one of the values and is past its time, before anything is made."""
+        for unique in uniques:
+            holder = None if unique is None else self._holder(unique)
+            if holder is not None and has_expired(holder, self._now):
+                self._change(holder, Expired("max_age"))
 
     def place(
         self,
@@ -220,13 +227,8 @@ class _CommitTasks:
                 self.created[index] = superseded(made, order, self._now)
                 self.replaced.add(index)
             return index
-        holder = self._projection.holder_of(unique)
-        if holder is not None:
-            holder = self.changed.get(holder.number, holder)
-        if holder is None or holder.recorded_state in FINAL:
-            return None
-        if has_expired(holder, self._now):
-            self._change(holder, Expired("max_age"))
+        holder = self._holder(unique)
+        if holder is None:
             return None
         given = holder.given if holder.recorded_state in PENDING else None
         if _is_refused(order, given, holder.secret):
@@ -236,6 +238,13 @@ class _CommitTasks:
             body = replacement(holder, order.tags_json, start, self._now)
             holder = holder if body is None else self._change(holder, body)
         return holder.as_of(self._now)
+
+    def _holder(self, unique: str) -> Task | None:
+        """Who holds the value as far as the commit goes, unless the commit makes it."""
+        holder = self._projection.holder_of(unique)
+        if holder is not None:
+            holder = self.changed.get(holder.number, holder)
+        return None if holder is None or holder.recorded_state in FINAL else holder
 
     def _change(self, holder: Task, body: Expired | Updated) -> Task:
         self.beside.append((holder.number, body))
@@ -263,9 +272,9 @@ def _has_results(order: NewTask, given: Mapping[str, int] | None) -> bool:
     return bool(given) or (order.link is not None and bool(order.link.given))
 
 
-def _ends(maker: Task, drafts: Iterable[Draft]) -> dict[int, Verdict | None]:
+def _ends(maker: Task | None, drafts: Iterable[Draft]) -> dict[int, Verdict | None]:
     """What has ended in the commit so far, and the maker, which is about to complete."""
-    ended: dict[int, Verdict | None] = {maker.number: "completed"}
+    ended: dict[int, Verdict | None] = {} if maker is None else {maker.number: "completed"}
     for number, body in drafts:
         if type(body) is Completed:
             ended[number] = "completed"

@@ -13,6 +13,7 @@ from eventq.core.events import Expired
 from eventq.core.link import Link, Linking, flow_name
 from eventq.core.projection import Projection
 from eventq.core.reference import TaskRef, sibling
+from eventq.core.values import Verdict
 from eventq.errors import ArgumentError, DuplicateTaskError, FlowExistsError, KeyConflictError
 
 
@@ -40,7 +41,8 @@ class CreateFlow(Struct, frozen=True):
         begin = len(drafts)
         # A log finds an event by one key.
         first = next(i for i, order in enumerate(orders) if order.key is None)
-        linking, flow = Linking(projection, past), sibling(begin + first)
+        ended: dict[int, Verdict | None] = {number: "failed" for number, _ in drafts}
+        linking, flow = Linking(projection, past, ended), sibling(begin + first)
         for index, order in enumerate(orders):
             body = created_by(order, now, flow=flow)
             if order.link is not None:

@@ -13,10 +13,11 @@ from eventq.core.cascade import CANCELLED_BY, cancel_doomed
 from eventq.core.command import NEW, Draft
 from eventq.core.commits import Event, encode_bodies
 from eventq.core.create import NewTask
+from eventq.core.create_flow import CreateFlow
 from eventq.core.create_tasks import CreateTasks
 from eventq.core.events import Cancelled, Created, Retried, Revived
 from eventq.core.lease import lease_created
-from eventq.core.link import Link
+from eventq.core.link import Link, placed
 from eventq.core.manage import ManageTask, UpdateTask
 from eventq.core.projection import Projection
 from eventq.core.task import Task, TaskState
@@ -333,6 +334,25 @@ def test_a_waiting_task_is_not_leased_as_it_is_created(desk: Desk) -> None:
 
     assert leases[:2] == [None, None]
     assert leases[2] is not None
+
+
+@pytest.mark.parametrize("is_flow", [False, True])
+def test_what_the_same_commit_ends_has_failed(desk: Desk, is_flow: bool) -> None:  # noqa: FBT001
+    """A task past its time gives its unique value to a new one, and another comes after it."""
+    [late] = desk.make_many([NewTask(b"{}", POLICY, unique="a", expires_at=1_010)])
+    desk.now = 1_020
+    follows = NewTask(b"{}", POLICY, link=Link((late,), "hold"))
+    orders = [follows, NewTask(b"{}", POLICY, unique="a", link=Link() if is_flow else None)]
+    if is_flow:
+        decision = CreateFlow(orders).decide(desk.projection, desk.past, desk.now)
+        desk.append(*placed(decision, desk.projection.seq + 1))
+    else:
+        desk.make_many(orders)
+    [after, holder] = desk.projection.tasks.values()
+
+    assert after.after == (Predecessor(late, "failed"),)
+    assert holder.unique == "a"
+    check_log(desk.log)
 
 
 def test_a_wait_that_nothing_could_end_is_damage(desk: Desk) -> None:
