@@ -14,12 +14,11 @@ from __future__ import annotations
 import faulthandler
 import logging
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 from tools.damage import Scene, play
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.places import own_folder
+from tools.rounds import Rounds, end_at_sigterm, make_parser, run_asked
 
 ROUNDS = 1_500
 # A round takes a fraction of a second.
@@ -30,10 +29,11 @@ def main() -> int:
     """Plays the rounds; 1 if any failed."""
     parser = make_parser("tools.damage", __doc__, rounds=ROUNDS)
     arguments = parser.parse_args()
+    end_at_sigterm()
     # What eventq warns of is what is done to it here.
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="damage-") as folder:
-        scene = Scene(Path(folder))
+    with own_folder("eventq-damage") as folder:
+        scene = Scene(folder)
 
         def watched(number: int) -> Counter[str]:
             faulthandler.dump_traceback_later(HANGS_S, exit=True)
@@ -45,4 +45,5 @@ def main() -> int:
         return run_asked(Rounds("Damage", watched), arguments, watched)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

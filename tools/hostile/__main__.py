@@ -15,12 +15,11 @@ import faulthandler
 import logging
 import os
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 from tools.hostile import Api, Commands, Pages
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.places import own_folder
+from tools.rounds import INTERRUPTED, Rounds, end_at_sigterm, make_parser, run_asked
 
 PARTS: dict[str, type[Api | Commands | Pages]] = {"api": Api, "commands": Commands, "pages": Pages}
 # A round takes a fraction of a second.
@@ -34,22 +33,22 @@ def main() -> int:
     parser = make_parser("tools.hostile", __doc__, rounds=10**9)
     parser.add_argument("--only", choices=PARTS, help="one of them; by default one after the other")
     arguments = parser.parse_args()
-    for name in ("resume", "report"):
-        path = getattr(arguments, name)
-        setattr(arguments, name, None if path is None else path.absolute())
+    end_at_sigterm()
     # What eventq warns of is what is done to it here.
     logging.disable(logging.CRITICAL)
-    failed = 0
+    worst = 0
     for name in [arguments.only] if arguments.only else PARTS:
-        failed |= _run(name, arguments)
-    return failed
+        worst = max(worst, _run(name, arguments))
+        if worst == INTERRUPTED:
+            break
+    return worst
 
 
 def _run(name: str, arguments: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
+    with own_folder("eventq-hostile") as folder:
         # Names that are taken for files make them here.
         os.chdir(folder)
-        matrix = PARTS[name](Path(folder))
+        matrix = PARTS[name](folder)
 
         def play(number: int) -> Counter[str]:
             faulthandler.dump_traceback_later(HANGS_S, exit=True)
@@ -62,13 +61,14 @@ def _run(name: str, arguments: argparse.Namespace) -> int:
                 faulthandler.cancel_dump_traceback_later()
 
         given = argparse.Namespace(**vars(arguments))
-        given.rounds = min(arguments.rounds, len(matrix.cases))
         if arguments.resume is not None:
             given.resume = arguments.resume.with_name(f"{name}-{arguments.resume.name}")
-        code = run_asked(Rounds(f"Hostile values, {name}", play), given, play)
+        rounds = Rounds(f"Hostile values, {name}", play, most=len(matrix.cases))
+        code = run_asked(rounds, given, play)
         matrix.close()
         os.chdir("/")
         return code
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,7 +18,7 @@ from contextlib import ExitStack, closing
 
 from eventq.eventlog import open_log
 from tools.mongod import Network, ReplicaSet
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.rounds import Rounds, end_at_sigterm, make_parser, run_asked
 from tools.torture_mongo import FAULTS, PARTITIONS, Load, Verdict, cut_wire, rollbacks, torture
 
 ROUNDS = 80
@@ -33,6 +33,7 @@ def main() -> int:
     kinds = [*FAULTS, *(PARTITIONS if Network.is_possible() else ()), WIRE]
     parser.add_argument("--only", action="append", choices=kinds, help="only this kind")
     arguments = parser.parse_args()
+    end_at_sigterm()
     chosen = arguments.only or kinds
     with ExitStack() as stack:
         network = stack.enter_context(Network(3)) if set(PARTITIONS) & set(chosen) else None
@@ -51,7 +52,8 @@ def main() -> int:
                 verdict = torture(three, log, load, [(FAULTS | PARTITIONS)[kind]])
             return _told(kind, verdict) + Counter(rollbacks=rollbacks(three) - before)
 
-        return run_asked(Rounds("MongoDB", play), arguments, play)
+        title = f"MongoDB, {', '.join(chosen)}" if arguments.only else "MongoDB"
+        return run_asked(Rounds(title, play), arguments, play)
 
 
 def _told(kind: str, verdict: Verdict) -> Counter[str]:
