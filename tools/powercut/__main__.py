@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from tools.powercut import CUTS_A_ROUND, LEVELS, play
-from tools.powercut.witness import compare
+from tools.powercut.witness import can_trace, compare
 from tools.rounds import Rounds, at_least_one, end_at_sigterm, make_parser, run_asked
 
 ROUNDS = 100
@@ -42,6 +42,8 @@ def main() -> int:
     # What eventq warns of is what is done to it here.
     logging.disable(logging.CRITICAL)
     level = arguments.synchronous
+    if arguments.witness and not can_trace():
+        parser.error("--witness needs the program strace, and leave to trace")
     if arguments.witness:
         print(compare(level))
         return 0
