@@ -9,6 +9,8 @@ from pathlib import Path
 
 # A file that is still being written has this before a random name; after a crash it may be deleted.
 UNFINISHED = ".unfinished-"
+# How a log begins, and any other database of SQLite: no answer is ever written over one.
+LOGS = (b"SQLite format 3\0", b'{"eventq":1,')
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -34,6 +36,20 @@ def write_whole(path: Path, data: bytes) -> None:
             unfinished.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def may_replace(path: Path) -> bool:
+    """Whether a file may be written here: not in the place of a database or a log, or of a device.
+
+    Where it cannot be written at all, whoever writes says so.
+    """
+    try:
+        if not path.is_file():
+            return not path.exists()
+        with path.open("rb") as file:
+            return not file.read(max(map(len, LOGS))).startswith(LOGS)
+    except OSError:
+        return False
 
 
 def clear_unfinished(directory: Path) -> None:

@@ -22,6 +22,9 @@ logger = SafeLogger("eventq.runner")
 
 # The file is written this often, and at once when something else is wrong than before.
 HEALTH_S = 5.0
+# No health file has more; what an empty one is taken for.
+MOST_BYTES = 16_384
+EMPTY = b'{"pid":0,"node":"","running":0,"slots":0}'
 UNWRITTEN = "the health file cannot be written: %(error)s"
 
 
@@ -103,6 +106,8 @@ def check_health_path(path: str | os.PathLike[str] | None) -> Path | None:
         is_possible = False
     if not is_possible or not os.access(found.parent, os.W_OK):
         raise ArgumentError("health", path, expected)
+    if not _may_be_replaced(found):
+        raise ArgumentError("health", path, "a health file of an earlier run, or no file")
     return found
 
 
@@ -124,3 +129,16 @@ def look_up_health(path: Path, *, max_age_s: float) -> FoundHealth:
         silent = f"the run has said nothing for {age_s:.0f} s"
         problem = silent if problem is None else f"{silent}; {problem}"
     return FoundHealth(name, problem is None, problem, age_s, said)
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether no file of somebody else's is there: a run replaces what it finds, and deletes it."""
+    try:
+        if not path.is_file():
+            return not path.exists()
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES)
+        msgspec.json.decode(text or EMPTY, type=Health)
+    except (OSError, msgspec.DecodeError):
+        return False
+    return True

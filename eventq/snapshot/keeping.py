@@ -9,7 +9,7 @@ from typing import TypeVar
 from eventq.core.seal import is_sealed
 from eventq.errors import ArgumentError, LogError, SnapshotError
 from eventq.eventlog.contract import EventLog, SnapshotEntry
-from eventq.eventlog.durable import write_whole
+from eventq.eventlog.durable import may_replace, write_whole
 from eventq.host.logger import SafeLogger
 from eventq.snapshot.codec import check, decode, encode
 from eventq.snapshot.content import Snapshot
@@ -98,7 +98,12 @@ def _worth_a_try(log: EventLog, entries: list[SnapshotEntry]) -> list[SnapshotEn
 
 
 def save(snapshot: Snapshot, path: Path | str) -> int:
-    """Writes a snapshot to a file, whole or not at all; returns how many bytes. Raises OSError."""
+    """Writes a snapshot to a file, whole or not at all; returns how many bytes.
+
+    Raises OSError, and ArgumentError where a log is there, or no plain file.
+    """
+    if not may_replace(Path(path)):
+        raise ArgumentError("path", str(path), "a file that is no log")
     data = encode(snapshot)
     write_whole(Path(path), data)
     return len(data)

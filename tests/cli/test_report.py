@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import closing
 from pathlib import Path
@@ -103,15 +104,18 @@ def test_a_period_that_cannot_be_reported(day: Cli, tmp_path: Path) -> None:
     assert page in day.one_error("report", "--html", page, code=1)
 
 
-def test_a_page_replaces_only_a_page(day: Cli, tmp_path: Path) -> None:
-    """A log, or any other file, is left as it is; an earlier page and an empty file are not."""
-    for content in (b"SQLite format 3\0...", b"a letter"):
-        (tmp_path / "mine").write_bytes(content)
-        said = day.one_error("report", "--html", str(tmp_path / "mine"), code=2)
-        assert "mine is no page: it is left as it is" in said
-        assert (tmp_path / "mine").read_bytes() == content
+def test_a_page_replaces_no_log(day: Cli, tmp_path: Path) -> None:
+    """Nor any other database, or what is no plain file; an earlier page and other files, yes."""
+    lines = f"file:///{tmp_path}/copy.jsonl"
+    os.mkfifo(tmp_path / "pipe")
+    day.ok("copy", day.url, lines)
+    for path in (Path(day.url.removeprefix("sqlite:///")), tmp_path / "copy.jsonl"):
+        before = path.read_bytes()
+        assert "it is left as it is" in day.one_error("report", "--html", str(path), code=2)
+        assert path.read_bytes() == before
+    assert "no plain file" in day.one_error("report", "--html", str(tmp_path / "pipe"), code=2)
 
-    (tmp_path / "page").touch()
+    (tmp_path / "page").write_text("old")
     for _ in range(2):
         day.ok("report", "--html", str(tmp_path / "page"))
 

@@ -302,6 +302,17 @@ def test_export_writes_a_file(filled: Cli, tmp_path: Path) -> None:
         assert load(path) == get(log, 21)
 
 
+def test_export_replaces_no_log(filled: Cli) -> None:
+    """That it is taken from, or another one."""
+    filled.ok("snapshot", "create")
+    path = Path(filled.url.removeprefix("sqlite:///"))
+    before = path.read_bytes()
+
+    assert "no log" in filled.one_error("snapshot", "export", "21", str(path), code=2)
+
+    assert path.read_bytes() == before
+
+
 def test_export_to_nowhere_is_told(filled: Cli) -> None:
     """A folder that is not there, and no traceback."""
     filled.ok("snapshot", "create")

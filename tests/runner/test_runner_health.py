@@ -222,3 +222,36 @@ def test_a_file_is_believed_while_it_is_new(tmp_path: Path) -> None:
     assert strange.problem == "it is no health file"
     assert str(old.problem).startswith("the run has said nothing for ")
     assert bad.problem == "odd"
+
+
+@pytest.mark.parametrize("content", [b"SQLite format 3\0...", b"a letter", b"[1]", b'{"pid":1}'])
+def test_a_file_of_something_else_is_left_alone(
+    queue: Queue, tmp_path: Path, content: bytes
+) -> None:
+    """A run would replace it, and delete it in the end: the log itself, perhaps."""
+    (tmp_path / "mine").write_bytes(content)
+
+    with pytest.raises(ArgumentError, match="health: expected a health file of an earlier run"):
+        queue.run(lambda _ctx, _task: None, until="idle", health=tmp_path / "mine")
+
+    assert (tmp_path / "mine").read_bytes() == content
+
+
+def test_what_is_no_plain_file_is_not_replaced(queue: Queue, tmp_path: Path) -> None:
+    """A device, say, which root could replace: here a pipe."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(ArgumentError, match="health: expected a"):
+        queue.run(lambda _ctx, _task: None, until="idle", health=tmp_path / "pipe")
+
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_a_killed_run_has_left_is_replaced(queue: Queue, tmp_path: Path) -> None:
+    """Its health file, also an empty one, as some make to have a mode of their own."""
+    for content in (b'{"pid":1,"node":"a","running":0,"slots":4,"problem":null}\n', b""):
+        (tmp_path / "health").write_bytes(content)
+
+        queue.run(lambda _ctx, _task: None, until="idle", health=tmp_path / "health")
+
+        assert not (tmp_path / "health").exists()
