@@ -99,7 +99,9 @@ def test_leftovers_of_a_crash_are_no_obstacle(path: Path) -> None:
     assert not list(path.parent.glob("*-unfinished*"))
 
 
-@pytest.mark.parametrize("end", ["-bell", "-journal", "-lock", "-shm", "-unfinished", "-wal"])
+@pytest.mark.parametrize(
+    "end", [".catalog", "-bell", "-journal", "-lock", "-shm", "-unfinished", "-wal"]
+)
 def test_no_log_has_the_name_of_a_file_beside_one(path: Path, end: str) -> None:
     """Else the other log's first opener would delete it, or its locks would be lost."""
     (path.parent / "link").symlink_to(f"{path}{end}")

@@ -38,7 +38,7 @@ ONE_NAME = (
 # Beside a log stand files with its name and one of these ends. A log called so would be taken
 # for one of them: deleted, or its locks lost.
 DRAFT = "-unfinished"
-BESIDE = ("-bell", "-journal", "-lock", "-shm", "-wal", DRAFT)
+BESIDE = (".catalog", "-bell", "-journal", "-lock", "-shm", "-wal", DRAFT)
 
 # SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
 SQLITE_AT_LEAST = (3, 51, 3)
