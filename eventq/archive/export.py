@@ -34,7 +34,7 @@ def export_log(log: EventLog, *, redactor: Redactor | None = None) -> Iterator[b
             continue
         try:
             redacted = redactor.commit(commit, prev=prev)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise unreadable(commit.first, error) from error
         prev = redacted.seal
         yield file_lines.to_line(redacted)
@@ -56,7 +56,7 @@ def event_line(event: StoredEvent, *, redactor: Redactor | None = None) -> dict[
     try:
         decode_bodies([event.body])
         body = event.body if redactor is None else redactor.body(event.body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise unreadable(event.seq, error) from error
     return {
         "seq": event.seq,

@@ -153,7 +153,7 @@ class Archive:
             index = _index_decoder.decode(data)
             if size == len(raw) and _fits(index, segment):
                 return index
-        except (OSError, MemberError, msgspec.DecodeError):
+        except (OSError, MemberError, msgspec.DecodeError, RecursionError):
             pass
         logger.info("an index is made anew", extra={"segment": str(segment.path)})
         index = index_of(segment)

@@ -197,7 +197,7 @@ def open_segment(path: Path) -> Segment:
         data, _ = unpack(raw)
         header = msgspec.json.decode(data, type=SegmentHeader)
         sizes = {len(bytes.fromhex(text)) for text in (header.prev, header.seal)}
-    except (MemberError, msgspec.DecodeError, ValueError) as error:
+    except (MemberError, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise LogCorruptError(first, f"{path}: its header is damaged: {error}") from error
     if header.eventq_archive > FORMAT:
         raise LogTooNewError(f"{path}: format {header.eventq_archive} is of a newer eventq")

@@ -33,6 +33,6 @@ def _cause(text: str) -> int | None:
     """The cause that a body names; None where it names none, or is damaged."""
     try:
         cause = _decoder.decode(text).cause
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return cause if cause is None or 0 < cause < 2**63 else None

@@ -48,7 +48,7 @@ def parse_header(line: bytes) -> FileHeader | None:
     """What the first line says; None when it is not one of eventq."""
     try:
         found = _header_decoder.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return found if line.endswith(b"\n") and found.eventq >= FORMAT else None
 
@@ -73,7 +73,7 @@ def to_commit(line: bytes, position: int) -> Commit:
     try:
         fields = _line_decoder.decode(line)
         prev, seal = bytes.fromhex(fields.prev), bytes.fromhex(fields.seal)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise LogCorruptError(position, f"a line is damaged: {error}") from error
     if not len(fields.tasks) == len(fields.events) > 0:
         raise LogCorruptError(position, "tasks and events of a line differ in number")

@@ -122,7 +122,7 @@ def look_up_health(path: Path, *, max_age_s: float) -> FoundHealth:
     age_s = round(age_s, 1)
     try:
         said = msgspec.json.decode(text, type=Health)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return FoundHealth(name, healthy=False, problem="it is no health file", age_s=age_s)
     problem = said.problem
     if age_s > max_age_s:
@@ -139,6 +139,6 @@ def _may_be_replaced(path: Path) -> bool:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES)
         msgspec.json.decode(text or EMPTY, type=Health)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return False
     return True

@@ -157,7 +157,7 @@ def decode(data: bytes) -> Snapshot:
     content = _unpack(packed, header.content_bytes)
     try:
         snapshot = _to_snapshot(header, _content_decoder.decode(content))
-    except (msgspec.DecodeError, ValueError, IndexError) as error:
+    except (msgspec.DecodeError, ValueError, IndexError, RecursionError) as error:
         raise SnapshotError(f"its content is not understood: {error}") from error
     problem = next(_contradictions(snapshot), None)
     if problem is not None:

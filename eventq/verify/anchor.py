@@ -56,7 +56,7 @@ def parse_anchor(text: bytes, name: str) -> Anchor:
     """An anchor from its JSON. Raises ArgumentError naming where the text is from."""
     try:
         anchor = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArgumentError(name, str(error), EXPECTED) from None
     if anchor.seq < 0 or not HEX_SEAL.fullmatch(anchor.seal):
         raise ArgumentError(

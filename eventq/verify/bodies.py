@@ -22,7 +22,7 @@ def read_bodies(texts: list[str]) -> list[ReadBody]:
         bodies = decode_bodies(texts)
         if _encoder.encode_lines(bodies) == "\n".join([*texts, ""]).encode():
             return list(bodies)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         pass
     return [_read_one(text) for text in texts]
 
@@ -30,6 +30,6 @@ def read_bodies(texts: list[str]) -> list[ReadBody]:
 def _read_one(text: str) -> ReadBody:
     try:
         [body] = decode_bodies([text])
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         return Unreadable(str(error))
     return body

@@ -30,7 +30,7 @@ class LogPast:
         try:
             stored = [event for event in self._log.history(number) if event.seq < before]
             bodies = decode_bodies([event.body for event in stored])
-        except (LogCorruptError, msgspec.DecodeError):
+        except (LogCorruptError, msgspec.DecodeError, RecursionError):
             return None  # It has been found already, or will be by the check of the indexes.
         history = [(e.seq, e.at, body) for e, body in zip(stored, bodies, strict=True)]
         if number <= self._trusted and not (history and history[0][0] == number):
@@ -42,7 +42,7 @@ class LogPast:
         try:
             stored = [event for event in self._log.history(number) if event.seq < before]
             bodies = decode_bodies([event.body for event in stored])
-        except (LogCorruptError, msgspec.DecodeError):
+        except (LogCorruptError, msgspec.DecodeError, RecursionError):
             return None
         for event, body in zip(reversed(stored), reversed(bodies), strict=True):
             told = isinstance(body, (Refused, Revived, Told))
@@ -59,7 +59,7 @@ class LogPast:
                 return None
             index = seq - commits[0].first
             return commits[0].tasks[index], decode_bodies([commits[0].bodies[index]])[0]
-        except (LogCorruptError, msgspec.DecodeError):
+        except (LogCorruptError, msgspec.DecodeError, RecursionError):
             return None
         except LogArchivedError:
             if self.is_trusted(seq):

@@ -59,7 +59,7 @@ class SavedFilters:
             return msgspec.json.decode(self._path.read_bytes(), type=Saved)
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
             logger.warning("saved filters cannot be read", extra={"error": str(error)})
             return {}
 

@@ -92,6 +92,7 @@ def test_a_body_that_was_altered_is_set_aside(
         ("body", b"\xff"),
         ("body", "{}"),
         ("body", "null"),
+        ("body", f'{{"x":{"[" * 10_000}{"]" * 10_000}}}'),
     ],
 )
 def test_a_column_that_was_altered_sets_its_row_aside(

@@ -28,6 +28,9 @@ from tests.support import (
     wait_until,
 )
 
+# It nests deeper than Python reads.
+DEEP = b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+
 
 @pytest.fixture
 def clock() -> ManualClock:
@@ -224,7 +227,9 @@ def test_a_file_is_believed_while_it_is_new(tmp_path: Path) -> None:
     assert bad.problem == "odd"
 
 
-@pytest.mark.parametrize("content", [b"SQLite format 3\0...", b"a letter", b"[1]", b'{"pid":1}'])
+@pytest.mark.parametrize(
+    "content", [b"SQLite format 3\0...", b"a letter", b"[1]", b'{"pid":1}', DEEP]
+)
 def test_a_file_of_something_else_is_left_alone(
     queue: Queue, tmp_path: Path, content: bytes
 ) -> None:
@@ -255,3 +260,10 @@ def test_what_a_killed_run_has_left_is_replaced(queue: Queue, tmp_path: Path) ->
         queue.run(lambda _ctx, _task: None, until="idle", health=tmp_path / "health")
 
         assert not (tmp_path / "health").exists()
+
+
+def test_a_file_that_nests_too_deep_is_no_health_file(tmp_path: Path) -> None:
+    """However large: it is told as any other file would be."""
+    (tmp_path / "deep").write_bytes(DEEP)
+
+    assert look_up_health(tmp_path / "deep", max_age_s=60).problem == "it is no health file"

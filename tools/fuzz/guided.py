@@ -23,6 +23,13 @@ GUIDE = "atheris"
 PIECES = [b"9" * 30, b"[", b"{", b'"', b"-1", b"null", b"\xff", b"1e999", b"\0", b"'", b"(", b"%"]
 MOST_CHANGES = 4
 LONGEST_BYTES = 4_096
+# What nests deeper than any recursion goes: nobody draws it.
+DEPTH = 3_000
+NESTED = [
+    begin + inner * DEPTH + end * DEPTH + (b"}" if begin else b"")
+    for begin in (b"", b'{"x":', b'{"kind":"completed","x":')
+    for inner, end in ((b"[", b"]"), (b'{"x":', b"}"), (b"(", b")"), (b"\x91", b""))
+]
 
 
 def is_guided() -> bool:
@@ -48,6 +55,8 @@ def _guided(name: str, runs: int, seconds: int, corpus: Path) -> None:
         from tools.fuzz.decoders import DECODERS  # noqa: PLC0415
     decoder = DECODERS[name]
     corpus.mkdir(parents=True, exist_ok=True)
+    for data in NESTED:
+        decoder.reads(data)
     for place, seed in enumerate(decoder.seeds()):
         (corpus / f"seed-{place}").write_bytes(seed)
     options = [f"-runs={runs}", f"-max_total_time={seconds}", f"-max_len={LONGEST_BYTES}"]
@@ -57,10 +66,15 @@ def _guided(name: str, runs: int, seconds: int, corpus: Path) -> None:
 
 
 def drawn(decoder: Decoder, runs: int, seconds: int) -> int:
-    """Draws changed seeds, and bytes from nothing, by hypothesis; returns how many."""
+    """Draws changed seeds, and bytes from nothing, by hypothesis; returns how many.
+
+    Before, what nests too deep is read.
+    """
     from hypothesis import HealthCheck, given, seed, settings  # noqa: PLC0415 - not with atheris
     from hypothesis import strategies as st  # noqa: PLC0415
 
+    for data in NESTED:
+        decoder.reads(data)
     seeds = decoder.seeds()
     changed = st.builds(_changed, st.sampled_from(seeds), st.sampled_from(seeds), st.integers(0))
     ends_s = time.monotonic() + seconds if seconds else None

@@ -81,7 +81,7 @@ def order_of_row(row: OutboxRow) -> NewTask:
     try:
         body = _bodies.decode(row.body)
         order = _decoder.decode(body.order)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise RowError(f"its body is damaged: {error}") from error
     if _digest(row.namespace, row.key, bytes(body.order)) != body.digest:
         raise RowError("it is damaged: its digest is of another key or body")
