@@ -33,6 +33,7 @@ from eventq.eventlog import open_log
 from eventq.eventlog.contract import Head, Kept
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.log import SqliteLog
+from eventq.eventlog.sqlite.views import VIEWS
 from eventq.verify import verify
 from tests.driver import append_texts, task_in
 from tests.eventlog.commits import AT, append, commit_after
@@ -229,7 +230,7 @@ def test_task_states_view_knows_names_snoozes_and_newer_kinds(
 
 def test_task_states_view_knows_every_kind_about_a_task() -> None:
     """A kind that is not in its list would make tasks unknown."""
-    listed = re.findall(r"'(\w+)'", schema.VIEWS.split("body ->> '$.kind' IN (")[1].split(")")[0])
+    listed = re.findall(r"'(\w+)'", VIEWS.split("body ->> '$.kind' IN (")[1].split(")")[0])
 
     beside = {"renewed", "joined", "left", "followed", "unfollowed"}
     beside |= {"planned", "unplanned", "ticked", "limited", "shared", "paused", "resumed"}
