@@ -37,6 +37,17 @@ indexes = st.integers(0, 1_000)
 rooms = st.integers(1, 8)
 draws = st.sampled_from([0.0, 0.25, 0.999])
 tag_texts = st.sampled_from([b"{}", b'{"size":"1"}', b'{"size":"2"}'])
+lanes = st.sampled_from(["heavy", "mail"])
+# What an edit names; None leaves a task in its lane.
+other_lanes = st.none() | st.just("default") | lanes
+edits = st.fixed_dictionaries(
+    {
+        "priority": st.none() | st.integers(-1, 1),
+        "tags_json": st.none() | tag_texts,
+        "lane": other_lanes,
+    }
+)
+bulk_edits = st.fixed_dictionaries({"priority": st.integers(-1, 1), "lane": other_lanes})
 policies = st.builds(
     Policy,
     backoff=st.sampled_from(["constant", "linear", "exponential"]),
@@ -49,7 +60,6 @@ policies = st.builds(
     max_lapses=st.none() | st.none() | st.integers(0, 2),
 )
 names = st.sampled_from(["a", "b", "b.c"])
-lanes = st.sampled_from(["heavy", "mail"])
 # Mostly plain, so that plain nodes have something to do.
 routes = st.one_of(
     st.just(PLAIN_ROUTE),
