@@ -187,6 +187,9 @@ def test_task_states_view_tells_how_far_an_attempt_has_come(
     ]
 
 
+EDITED = '{"kind":"updated","priority":2}'
+
+
 def test_task_states_view_knows_names_snoozes_and_newer_kinds(
     sqlite_log: SqliteLog, path: Path
 ) -> None:
@@ -206,6 +209,8 @@ def test_task_states_view_knows_names_snoozes_and_newer_kinds(
         16: [created + "}", leased, told],
         19: [created + "}", '{"kind":"cancelled"}', frozen, leased],
         23: [created + "}", frozen],
+        25: [created + ',"lane":"b"}', '{"kind":"updated","lane":"c"}', EDITED],
+        28: [created + "}", '{"kind":"updated","lane":"c"}', '{"kind":"updated","lane":"default"}'],
     }
     for number, texts in stories.items():
         append_texts(sqlite_log, [number] * len(texts), *texts)
@@ -223,7 +228,10 @@ def test_task_states_view_knows_names_snoozes_and_newer_kinds(
         16: "leased",
         19: "unknown",
         23: "unknown",
+        25: "scheduled",
+        28: "scheduled",
     }
+    assert [row[2] for row in rows[-2:]] == ["c", "default"]
     for number, state in states.items():
         assert task_in(sqlite_log, number).recorded_state == state
 

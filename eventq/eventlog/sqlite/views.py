@@ -65,7 +65,20 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%S', created.at / 1000000, 'unixepoch')
         || printf('.%06dZ', created.at % 1000000) AS created,
     created.body ->> '$.name' AS name,
-    coalesce(created.body ->> '$.lane', 'default') AS lane,
+    coalesce(
+        (
+            SELECT body ->> '$.lane'
+            FROM later
+            WHERE ns = namespaces.id
+                AND task = created.task
+                AND kind = 'updated'
+                AND body -> '$.lane' IS NOT NULL
+            ORDER BY place DESC
+            LIMIT 1
+        ),
+        created.body ->> '$.lane',
+        'default'
+    ) AS lane,
     coalesce(
         (
             SELECT
