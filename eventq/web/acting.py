@@ -189,15 +189,19 @@ def cancel_task(acting: Acting) -> Done:
 
 
 def update_task(acting: Acting) -> Done:
-    """Changes a task's priority, tags or schedule."""
+    """Changes a task's priority, tags, schedule or lane."""
     form = acting.form
     task, name = acting.task()
+    lane = optional(form, "lane")
+    if lane is not None:
+        acting.check_lane(lane)
     acting.queue.update(
         task.key,
         priority=number_of(form, "priority"),
         tags=acting.tags(),
         delay=optional(form, "delay"),
         scheduled_at=_scheduled_at(form),
+        lane=lane,
         **acting.marks,
     )
     undo = acting.done_at(Updated, number=task.number)
