@@ -198,7 +198,7 @@ def test_a_task_that_was_moved_waits_for_its_new_lane() -> None:
     found = supposed(log)
 
     assert found.recorded.waits.max_us == 61 * SECOND
-    assert found.as_it_was.waits.max_us >= 40 * SECOND
+    assert (found.as_it_was.waits.max_us or 0) >= 40 * SECOND
     assert found.as_it_was.completed == 2
 
 
