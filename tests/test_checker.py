@@ -248,6 +248,10 @@ BAD: list[tuple[str, list[Step]]] = [
     ("updated of task 1", [NEW_TASK, (10, 1, LEASED), (10, 1, Updated(1))]),
     ("updated nothing", [NEW_TASK, (10, 1, Updated(by="me"))]),
     ("is no name", [NEW_TASK, (10, 1, Updated(lane="a b"))]),
+    (
+        "comes back with another lane",
+        [*IN_MAIL, (10, 1, Updated(lane="heavy")), (10, 1, Updated(lane="default", undoes=5))],
+    ),
     ("lane default", [*IN_MAIL, (10, 1, Updated(lane="default")), (10, 1, LEASED)]),
     ("task 2 ranks", [*IN_MAIL, (10, 2, Updated(lane="mail")), (10, 3, LEASED)]),
     (

@@ -238,7 +238,6 @@ class Fold:
         assert content is not None, "the caller has looked"
         life.ended_at, life.attempts = None, content.attempt
         life.priority = content.priority
-        self._move(life, content.lane or DEFAULT_LANE)
         if content.last_error is not None:
             life.error = self._words.error_id(content.last_error)
         task = None
@@ -284,7 +283,8 @@ class Fold:
         if body.scheduled_at is not None:
             self._schedule(life, at, body.scheduled_at)
         if body.lane is not None:
-            self._move(life, body.lane)
+            first = None if body.lane == DEFAULT_LANE else self._id("lane", body.lane)
+            life.moved = None if first == life.lane else self._id("lane", body.lane)
         if body.tags is not UNSET:
             life.tags_seq = seq
             self.tag_edits.append((seq, life.number))
@@ -347,11 +347,6 @@ class Fold:
         """A task whose coming back is taken back has ended when it did before."""
         life.scheduled_at = end.scheduled_at - self.base
         life.ended_at = end.ended_at - self.base
-
-    def _move(self, life: Life, lane: str) -> None:
-        """It is in this lane."""
-        first = None if lane == DEFAULT_LANE else self._id("lane", lane)
-        life.moved = None if first == life.lane else self._id("lane", lane)
 
     def _start(self, numbers: list[int], seq: int) -> None:
         """The wait of these tasks is over, by an event about another one."""

@@ -150,14 +150,18 @@ def test_many_are_moved_and_it_is_taken_back(queue: Queue) -> None:
 
 
 def test_one_edit_is_taken_back(queue: Queue) -> None:
-    """With its other fields, exactly."""
+    """With its other fields, exactly; what it has not changed it does not name."""
     queue.new({}, key="one", priority=1)
     queue.update("one", lane="mail", priority=2)
     queue.undo(2).apply()
     task = queue.get("one")
+    queue.update("one", priority=2)
+    queue.undo(queue.log.head().seq).apply()
+    last: Any = queue.history("one")[-1].body
 
     assert task is not None
     assert (task.lane, task.priority) == ("default", 1)
+    assert (last.priority, last.lane) == (1, None)
 
 
 def test_limits_pauses_and_turns_go_by_the_new_lane(queue: Queue) -> None:
@@ -253,7 +257,8 @@ def test_failures_are_counted_in_the_lane_that_they_came_in(queue: Queue, tmp_pa
     def fail(_ctx: Context, _task: Task) -> None:
         raise ValueError
 
-    queue.new({}, key="one", lane="mail", max_retries=0)
+    queue.new({}, key="one", max_retries=0)
+    queue.update("one", lane="mail")
     queue.run(fail, lanes=["mail"], until="idle", signals=False)
     queue.retry("one")
     queue.update("one", lane="heavy")
