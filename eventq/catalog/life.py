@@ -58,6 +58,8 @@ class Life(Struct, gc=False):
     """The event of a newer eventq by which it became unknown."""
     ready_at: int | None = None
     """When it was given back, or made to run at an instant before that; None: as scheduled."""
+    secret: int | None = None
+    """The names of its tags that are secret, where some are."""
     is_stored: bool = False
     """Whether the catalog has a row of it."""
     is_dirty: bool = False
@@ -111,6 +113,7 @@ class Life(Struct, gc=False):
             self.since,
             *self.look(),
             self.ready_at,
+            self.secret,
         )
 
     def changed_row(self) -> Row:
@@ -131,7 +134,7 @@ def life_of(number: int, row: Row) -> Life:
     (first_priority, first_scheduled_at, since, state, priority, attempts) = row[8:14]
     (scheduled_at, ended_at, last_seq, last_at) = row[14:18]
     (error, nodes, node, people, waited, ran, lapses, refused, late, fence) = row[18:28]
-    (tags_seq, newer, ready_at) = row[28:]
+    (tags_seq, newer, ready_at, secret) = row[28:]
     if ended_at is None and state in FINAL:
         ended_at = last_at
     return Life(
@@ -167,5 +170,6 @@ def life_of(number: int, row: Row) -> Life:
         tags_seq,
         newer,
         ready_at,
+        secret,
         is_stored=True,
     )

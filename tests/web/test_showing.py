@@ -14,6 +14,7 @@ from eventq.core.values import ErrorInfo, Scope
 from eventq.errors import shown
 from eventq.runner.describing import describe
 from eventq.web.access import Person, Right
+from eventq.web.rule_veil import NO_SECRETS, RuleVeil
 from eventq.web.secret_texts import HIDDEN
 from eventq.web.showing import Veil, check_redact
 
@@ -111,9 +112,10 @@ def test_who_sees_no_values_sees_none() -> None:
         "ValueError", HIDDEN, HIDDEN
     )
     assert hidden.body({"result": 3, "fence": 7}) == {"result": HIDDEN, "fence": 7}
-    assert veil.bucket("mx1") == HIDDEN
+    rules = RuleVeil(veil, NO_SECRETS)
+    assert rules.bucket("smtp", "mx1") == HIDDEN
     scope = Scope(lane="mail", limit="smtp", value="mx1", tags=(("host", '"mx1"'),))
-    assert veil.scope(scope) == Scope("mail", None, "smtp", HIDDEN, (("host", HIDDEN),))
+    assert rules.scope(scope) == Scope("mail", None, "smtp", HIDDEN, (("host", HIDDEN),))
 
 
 def test_tags_that_no_eventq_wrote_are_shown_or_hidden_whole() -> None:
