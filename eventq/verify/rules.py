@@ -49,7 +49,15 @@ from eventq.verify.seen import (
     keys_of,
 )
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
-from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
+from eventq.verify.terms import (
+    BrokenError,
+    Past,
+    Report,
+    Unreadable,
+    check_created,
+    check_edit,
+    decided_at,
+)
 from eventq.verify.uniques import Uniques
 
 # Hashes kept of final tasks that may be reopened (about 100 bytes each); others are looked up.
@@ -485,11 +493,8 @@ class Rules:
         if task is None:
             return
         self._take_changing(seq, number, body, task)
-        is_edited = (body.priority, body.tags, body.scheduled_at) != (None, UNSET, None)
-        if not (is_edited or body.waives):
-            raise BrokenError("move", "updated nothing")
-        if body.priority is not None:
-            task.priority = body.priority
+        check_edit(body, task)
+        task.priority = task.priority if body.priority is None else body.priority
         if body.tags is not UNSET:
             task.tags = bytes(body.tags)
             if self.bounds.is_used:

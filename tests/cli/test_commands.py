@@ -41,6 +41,7 @@ TASK_FIELDS = [
     "buckets",
     "share",
     "trace",
+    "secret",
     "last_error",
     "result",
     "result_missing",

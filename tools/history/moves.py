@@ -28,6 +28,7 @@ CREATED_WITH = (
     "given",
     "flow",
     "role",
+    "secret",
     "limits",
     "share",
     "trace",
@@ -214,6 +215,9 @@ class Moves:
         at = body.get("scheduled_at")
         if not body.keys() & {"priority", "tags", "scheduled_at", "waives"}:
             raise BrokenError(4, "updated nothing")
+        secret = task.made.get("secret", []) if "tags" in body else []
+        if body.get("secret", []) != secret:
+            raise BrokenError(4, "calls other tags secret than its task does")
         self._ready.remove(task)
         task.priority = body.get("priority", task.priority)
         if "tags" in body:
