@@ -405,7 +405,6 @@ def log() -> MemoryLog:
 def test_a_log_is_read_to_its_end(log: MemoryLog, batch: int) -> None:
     """Whatever the batches, all of it is checked."""
     report = check_log(log, batch=batch)
-
     assert (report.events, report.commits) == (3, 2)
     assert dict(report.states) == {"completed": 1}
 

@@ -61,6 +61,8 @@ class Life(Struct, gc=False):
     """The lane that it is in instead of its first."""
     ready_at: int | None = None
     """When it was given back, or made to run at an instant before that; None: as scheduled."""
+    secret: int | None = None
+    """The names of its tags that are secret, where some are."""
     is_stored: bool = False
     """Whether the catalog has a row of it."""
     is_dirty: bool = False
@@ -115,6 +117,7 @@ class Life(Struct, gc=False):
             self.since,
             *self.look(),
             self.ready_at,
+            self.secret,
         )
 
     def changed_row(self) -> Row:
@@ -135,7 +138,7 @@ def life_of(number: int, row: Row) -> Life:
     (first_priority, first_scheduled_at, since, state, priority, attempts) = row[8:14]
     (scheduled_at, ended_at, last_seq, last_at) = row[14:18]
     (error, nodes, node, people, waited, ran, lapses, refused, late, fence) = row[18:28]
-    (tags_seq, newer, moved, ready_at) = row[28:]
+    (tags_seq, newer, moved, ready_at, secret) = row[28:]
     if ended_at is None and state in FINAL:
         ended_at = last_at
     return Life(
@@ -172,5 +175,6 @@ def life_of(number: int, row: Row) -> Life:
         newer,
         moved,
         ready_at,
+        secret,
         is_stored=True,
     )

@@ -362,7 +362,7 @@ class TaskTrace(Struct):
             last_seq=self.last_seq,
             last_at=self.last_at,
             error_type=None if error is None else error.type,
-            error_message="" if error is None else error.message,
+            error_message="" if error is None or task.secret else error.message,
             error_place="" if error is None else place_of(error.traceback),
             nodes=self.nodes,
             waited_us=self.waited_us,
@@ -373,4 +373,5 @@ class TaskTrace(Struct):
             lapses=self.lapses,
             refused=self.refused,
             ran_twice=has_run_twice(self.late, self.fence),
+            secret=task.secret,
         )

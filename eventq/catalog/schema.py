@@ -48,7 +48,7 @@ CREATE UNIQUE INDEX errors_by_content ON errors (message, type, place);
 -- `first_to` is where its first look ended, NULL while it lasts; `since` is where the last began.
 -- `lane` is the one that it was made in, `moved` the one that it is in instead; NULL: in the first.
 -- `node` is that of its last lease. `fork` is a position inside a look by which it is found: see
--- forks.py.
+-- forks.py. `secret` are the names of tags that are not here.
 CREATE TABLE tasks (
     number INTEGER PRIMARY KEY,
     key TEXT,
@@ -83,7 +83,8 @@ CREATE TABLE tasks (
     tags_seq INTEGER,
     newer INTEGER,
     moved INTEGER,
-    ready_at INTEGER
+    ready_at INTEGER,
+    secret INTEGER
 );
 
 -- Rows are in the order of `to_seq`; `became` is the state of the look that came next.
@@ -197,7 +198,7 @@ LOAD_TASK = """
 SELECT key, name, lane, created_at, flow, schedule, first_to, first_state, first_priority,
     first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at, last_seq,
     last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer,
-    moved, ready_at
+    moved, ready_at, secret
 FROM tasks
 WHERE number = ?
 """
@@ -212,10 +213,10 @@ INSERT INTO tasks (
     number, key, name, lane, created_at, flow, schedule, first_to, first_fork, first_state,
     first_priority, first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at,
     last_seq, last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence,
-    tags_seq, newer, moved, ready_at
+    tags_seq, newer, moved, ready_at, secret
 ) VALUES (
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?
+    ?, ?, ?
 )
 """
 CHANGE_TASK = """

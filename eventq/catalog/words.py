@@ -74,8 +74,13 @@ class Words:
             self._sets[kind, known, text] = found
         return found
 
-    def error_id(self, error: ErrorInfo) -> int:
-        """The number of an error's type, message and place together."""
+    def error_id(self, error: ErrorInfo, secret: int | None = None) -> int:
+        """The number of an error's type, message and place together.
+
+        Of a task with ``secret`` tags the message is left out: it may tell what they hold.
+        """
+        if secret is not None and error.message:
+            error = ErrorInfo(error.type, "", error.traceback)
         known = self._errors.get(error)
         if known is not None:
             return known

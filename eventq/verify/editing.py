@@ -17,6 +17,8 @@ def take_edit(task: Seen, at: int, body: Updated) -> None:
     said = body.priority, body.tags, body.scheduled_at, body.lane
     if said == (None, UNSET, None, None) and not body.waives:
         raise BrokenError("move", "updated nothing")
+    if body.secret != (() if body.tags is UNSET else task.secret):
+        raise BrokenError("secret", "calls other tags secret than its task does")
     if body.priority is not None:
         task.priority = body.priority
     if body.tags is not UNSET:

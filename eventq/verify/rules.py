@@ -50,7 +50,14 @@ from eventq.verify.seen import (
     keys_of,
 )
 from eventq.verify.telling import MadeTasks, check_was_lease, take_told
-from eventq.verify.terms import BrokenError, Past, Report, Unreadable, check_created, decided_at
+from eventq.verify.terms import (
+    BrokenError,
+    Past,
+    Report,
+    Unreadable,
+    check_created,
+    decided_at,
+)
 from eventq.verify.uniques import Uniques
 
 # Hashes kept of final tasks that may be reopened (about 100 bytes each); others are looked up.

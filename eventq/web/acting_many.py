@@ -73,7 +73,7 @@ def plan_many(acting: Acting) -> Done:
     question = filter_from(acting.form.get("filter", ""))
     if not given_of(question):
         raise ActRefusedError(400, NO_FILTER)
-    options = options_of(question, acting.veil)
+    options = options_of(question, acting.veil, acting.queue.log)
     if action == "update" and (lane := optional(acting.form, "lane")) is not None:
         acting.check_lane(lane)
     if not acting.has_catalog():
@@ -135,7 +135,7 @@ def save_filter(acting: Acting) -> Done:
     """Keeps a filter under a name, for this person alone."""
     question = filter_from(acting.form.get("filter", ""))
     # What may not be asked is not kept either.
-    options_of(question, acting.veil)
+    options_of(question, acting.veil, acting.queue.log)
     name = acting.form.get("name", "").strip()
     acting.saved.save(acting.person.name, name, filter_text(question))
     return Done(f"Filter {name} is saved.", _back(question))

@@ -27,6 +27,7 @@ CREATED_WITH = (
     "given",
     "flow",
     "role",
+    "secret",
     "limits",
     "share",
     "trace",
@@ -213,6 +214,9 @@ class Moves:
         at = body.get("scheduled_at")
         if not body.keys() & {"priority", "tags", "scheduled_at", "lane", "waives"}:
             raise BrokenError(4, "updated nothing")
+        secret = task.made.get("secret", []) if "tags" in body else []
+        if body.get("secret", []) != secret:
+            raise BrokenError(4, "calls other tags secret than its task does")
         self._ready.remove(task)
         task.priority = body.get("priority", task.priority)
         task.lane = body.get("lane", task.lane)
