@@ -9,11 +9,14 @@ import argparse
 import json
 import os
 import platform
+import textwrap
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from eventq.core.version import __version__
 
@@ -21,13 +24,16 @@ from eventq.core.version import __version__
 SAY_S = 20.0
 # A campaign that fails at everything ends: what it would print tells nothing more.
 MOST_FAILED = 20
+# Of a count whose name begins so, the highest of all rounds is told; of all others the sum.
+MOST = "most "
+LINE_CHARACTERS = 120
 
 
 class Rounds:
     """Plays rounds by rising number, and adds up what came of them.
 
     ``play`` returns one outcome or several, each a text with a count; whatever it raises is a
-    round that failed.
+    round that failed. Outcomes of a kind have its name and a colon in front.
     """
 
     def __init__(self, title: str, play: Callable[[int], Counter[str]]) -> None:
@@ -64,29 +70,28 @@ class Rounds:
     def line(self) -> str:
         """How far it has come."""
         failed = f": {', '.join(map(str, self.failed))}" if self.failed else ""
-        return f"{self.done:,} rounds in {self.spent_s:,.0f} s; {len(self.failed)} failed{failed}"
+        rounds = "round" if self.done == 1 else "rounds"
+        return f"{self.done:,} {rounds} in {self.spent_s:,.0f} s; {len(self.failed)} failed{failed}"
 
     def report(self, page: Path) -> None:
-        """Adds a line to the page, which ends with figures."""
-        day = time.strftime("%Y-%m-%d", time.gmtime())
-        load = os.getloadavg()[1]
-        where = (
-            f"eventq {__version__}, Python {platform.python_version()}, {platform.machine()}, "
-            f"{os.cpu_count()} cores, load {load:.1f}"
-        )
-        came = "; ".join(f"{times:,} {outcome}" for outcome, times in sorted(self.outcomes.items()))
-        before = page.read_text(encoding="utf-8").rstrip("\n")
-        line = f"- {self._title}, {day} ({where}): {self.line()}. {came}."
-        page.write_text(f"{before}\n{line}\n", encoding="utf-8")
+        """Adds its figures to the page."""
+        add_figures(page, self._title, self.line(), lines_of(self.outcomes))
 
     def _play_next(self) -> None:
         number = self.done
         try:
-            self.outcomes += self._play(number)
+            self._take(self._play(number))
         except Exception:  # noqa: BLE001 - whatever it is, the round has failed
             self.failed.append(number)
             print(f"round {number} failed: --round {number}\n{traceback.format_exc()}", flush=True)
         self.done += 1
+
+    def _take(self, outcomes: Counter[str]) -> None:
+        for outcome, times in outcomes.items():
+            before = self.outcomes[outcome]
+            self.outcomes[outcome] = (
+                max(before, times) if outcome.startswith(MOST) else before + times
+            )
 
     def _load(self, resume: Path | None) -> None:
         if resume is None or not resume.exists():
@@ -107,9 +112,7 @@ class Rounds:
             "failed": self.failed,
             "outcomes": self.outcomes,
         }
-        beside = resume.with_suffix(".tmp")
-        beside.write_text(json.dumps(content), encoding="utf-8")
-        beside.replace(resume)
+        save(resume, content)
 
 
 def make_parser(program: str, description: str | None, *, rounds: int) -> argparse.ArgumentParser:
@@ -136,3 +139,45 @@ def run_asked(rounds: Rounds, arguments: argparse.Namespace, play: Callable[[int
     if arguments.report is not None:
         rounds.report(arguments.report)
     return 1 if failed else 0
+
+
+def lines_of(outcomes: Counter[str]) -> list[str]:
+    """A line for each kind of outcomes, and one for those that have none."""
+    lines = []
+    for kind, found in groupby(sorted(outcomes), lambda outcome: outcome.rpartition(": ")[0]):
+        counts = [f"{name.rpartition(': ')[2]} ({outcomes[name]:,})" for name in found]
+        lines.append(f"{kind}: {'; '.join(counts)}" if kind else "; ".join(counts))
+    return lines
+
+
+def add_figures(page: Path, title: str, said: str, lines: Iterable[str] = ()) -> None:
+    """Adds an item to the page, which ends with figures: what was played, when, on what machine.
+
+    Below it each of the lines is an item of its own.
+    """
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    machine = (
+        f"eventq {__version__}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}"
+    )
+    items = [_item(f"{title}, {day} ({machine}): {said}."), *(_item(each, "  ") for each in lines)]
+    before = page.read_text(encoding="utf-8").rstrip("\n")
+    page.write_text("\n".join([before, *items, ""]), encoding="utf-8")
+
+
+def save(path: Path, content: Any) -> None:  # noqa: ANN401 - what JSON can hold
+    """Keeps it in a file that is never seen half written."""
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(content), encoding="utf-8")
+    beside.replace(path)
+
+
+def _item(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text,
+        LINE_CHARACTERS,
+        initial_indent=f"{indent}- ",
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -42,7 +42,7 @@ def main() -> int:
 
         def play(number: int) -> Counter[str]:
             name = names[number]
-            return Counter({f"runs of {name}": _fuzzed(name, arguments.runs, seconds, corpus)})
+            return Counter({f"runs: {name}": _fuzzed(name, arguments.runs, seconds, corpus)})
 
         title = f"Fuzzing by {'atheris' if is_guided() else 'hypothesis'}"
         return run_asked(Rounds(title, play), arguments, play)

@@ -84,7 +84,7 @@ class Api:
         try:
             self._use(target, argument, VALUES[value])
         except OwnError:
-            return Counter(["api: the value's own error"])
+            return Counter(["the value's own error"])
         except Exception as error:
             words = str(error)
             is_ours = isinstance(error, EventqError) and words.isprintable()
@@ -92,10 +92,8 @@ class Api:
                 isinstance(error, TypeError | ValueError) and argument in words
             ):
                 raise AssertionError(f"{target.name}({argument}={value}): {error!r}") from error
-            return Counter(
-                [f"api: {'an error of eventq' if is_ours else 'an error that names it'}"]
-            )
-        return Counter(["api: taken"])
+            return Counter(["an error of eventq" if is_ours else "an error that names it"])
+        return Counter(["taken"])
 
     def check(self) -> None:
         """Raises AssertionError where the log is not good, or the queue takes no task."""

@@ -72,7 +72,7 @@ class Pages:
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", text), f"{said}: a raw control character"
         if field.method == "GET":
             assert self.queue.log.head() == before, f"{said}: a page has appended"
-        return Counter([f"pages: {field.method} {answer.status_code}"])
+        return Counter([f"{field.method} {answer.status_code}"])
 
     def check(self) -> None:
         """Raises AssertionError where the log is not good."""
