@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from eventq.core.commits import Commit
+from tools.places import own_folder
 from tools.powercut.disk import Disk
 from tools.powercut.judge import Loss, judge
 from tools.powercut.record import Record, Recorder, Synced, Told, Wrote
@@ -38,8 +38,7 @@ def play(
     ``keep``; the same seed draws the same again, but threads have their own moments.
     """
     memory = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="powercut-", dir=memory) as temporary:
-        folder = Path(temporary)
+    with own_folder("eventq-powercut", within=memory) as folder:
         record, commits = recorded(folder, seed, level)
         outcomes = Counter({"steps recorded": len(record), "commits recorded": len(commits)})
         losses: list[Loss] = []

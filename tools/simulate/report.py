@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.rounds import add_figures
+from tools.figures import add_figures
 from tools.simulate.campaign import Campaign
 
 

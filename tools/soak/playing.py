@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import closing, suppress
@@ -16,9 +16,11 @@ import apsw
 
 import eventq
 from eventq.archive import archive_events, delete_archived, find_end
+from eventq.eventlog import open_log
 from eventq.host.clock import SystemClock
 from eventq.replay.points import find_point
 from eventq.verify import base_at_start, verify
+from tools.places import own_folder
 from tools.rounds import MOST
 from tools.soak.measuring import KIB, LEAST_SAMPLES, MIB, Sample, grown, judge, sample
 from tools.soak.worker import ARCHIVE, MADE, open_queue
@@ -58,8 +60,7 @@ def play(
 
     Raises AssertionError where anything grows, is lost, or lags behind.
     """
-    with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
-        folder = Path(temporary)
+    with own_folder("eventq-soak") as folder:
         for name in (MADE, ARCHIVE):
             (folder / name).mkdir()
         with Soak(folder, worker) as soak:
@@ -78,7 +79,7 @@ class Soak:
         self._folder = folder
         self._path = folder / LOG
         self._url = f"sqlite:///{self._path}"
-        self._command = [sys.executable, "-m", worker, self._url, str(folder)]
+        self._command = [sys.executable, "-m", worker, self._url, str(folder), str(os.getpid())]
         self._processes: list[subprocess.Popen[bytes]] = []
         self._samples: list[list[Sample]] = [[] for _ in range(PROCESSES - 1)]
         self._wal: list[int] = []
@@ -205,8 +206,10 @@ class Soak:
         with suppress(eventq.ArgumentError):
             until = find_end(log, find_point(log, str(seq), now=now))
             report = archive_events(log, self._folder / ARCHIVE, until=until)
+            tasks = {task.key: task.number for task in queue.tasks()}
             delete_archived(log, self._folder / ARCHIVE, until=report.until, now=now)
             self.outcomes["archives"] += 1
+            self._found += find_forgotten(self._url, tasks)
 
     def _stick(self) -> None:
         """Begins to read the file, and does not end."""
@@ -228,3 +231,10 @@ class Soak:
         code = process.wait(STOP_S)
         if code:
             self._found.append(f"a process that was told to end ended with {code}")
+
+
+def find_forgotten(url: str, tasks: dict[str, int]) -> list[str]:
+    """The keys of open tasks that a log does not know without its archive: they are cut off."""
+    with closing(open_log(url, create=False)) as log:
+        known = log.find_keys(list(tasks))
+    return [f"the open task {key} is cut off" for key, n in tasks.items() if known.get(key) != n]

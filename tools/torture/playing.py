@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from eventq.contrib import Outbox
 from tools.mutants.rough.callers import Callers
 from tools.mutants.rough.play import runs
 from tools.mutants.rough.worker import SLOW_S
+from tools.places import own_folder
 from tools.torture.judging import judge, judge_orders
 from tools.torture.roles import SHOP, Written
 from tools.torture.small_disk import SmallDisk
@@ -41,8 +41,7 @@ def play(seed: int, *, kills: int = KILLS_A_ROUND, keep: Path | None = None) -> 
     the third a disk that is full or broken, and processes without descriptors.
     """
     chance = Random(seed)
-    with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
-        folder = Path(temporary)
+    with own_folder("eventq-torture") as folder:
         for name in FOLDERS:
             (folder / name).mkdir()
         with SmallDisk(folder / "disk") as disk:

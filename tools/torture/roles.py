@@ -1,7 +1,8 @@
 """``python -m tools.torture.roles ROLE URL FOLDER``: one process of the torture, until SIGTERM.
 
 The environment says whether its clock is read from a file (`TORTURE_CLOCK`), and to how many file
-descriptors it is held (`TORTURE_FILES`), which it then uses up now and then.
+descriptors it is held (`TORTURE_FILES`), which it then uses up now and then; and which process has
+begun it (`TORTURE_PARENT`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from typing import Any
 import eventq
 from eventq.contrib import Outbox
 from eventq.host.clock import Clock, SystemClock
+from eventq.host.groups import die_with_parent
 from tools.history.journals import Line
 from tools.mutants.rough.callers import Callers
 from tools.mutants.rough.worker import TTL_S, boot_us
 from tools.torture.handlers import HANDLERS
 
-CLOCK, FILES = "TORTURE_CLOCK", "TORTURE_FILES"
+CLOCK, FILES, PARENT = "TORTURE_CLOCK", "TORTURE_FILES", "TORTURE_PARENT"
 SHOP = "shop.db"
 ORDERS = "CREATE TABLE IF NOT EXISTS orders (key TEXT PRIMARY KEY, tags TEXT NOT NULL)"
 WORKERS = 4
@@ -215,6 +217,8 @@ def starve() -> None:
 def main() -> None:
     """Plays the role."""
     name, url, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    # However the torture ends, nothing of it is left at work.
+    die_with_parent(int(os.environ[PARENT]))
     # Whoever is told to end before a run, or a role, minds it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Whoever does not end says where it stands.

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tools.mutants.rough.worker import TTL_S
 from tools.torture.handlers import JOURNALS
-from tools.torture.roles import CLOCK, FILES
+from tools.torture.roles import CLOCK, FILES, PARENT
 from tools.torture.small_disk import SmallDisk
 
 LOG = "tasks.db"
@@ -78,6 +78,7 @@ class Stage:
     def start(self, role: str, *, plain: bool = False) -> None:
         """Starts one; unless ``plain``, perhaps with few descriptors or failing system calls."""
         environment = {**os.environ, JOURNALS: str(self._folder / "workers")}
+        environment[PARENT] = str(os.getpid())
         if self._clock is not None:
             environment[CLOCK] = str(self._clock)
         command = [sys.executable, "-m", "tools.torture.roles", role, self.url, str(self._folder)]
