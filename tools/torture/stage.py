@@ -16,7 +16,7 @@ from random import Random
 
 from msgspec import Struct
 
-from tools.mutants.rough.worker import TTL_S
+from tools.rough.worker import TTL_S
 from tools.torture.handlers import JOURNALS
 from tools.torture.roles import CLOCK, FILES, PARENT
 from tools.torture.small_disk import SmallDisk
