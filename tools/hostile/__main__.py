@@ -19,7 +19,11 @@ from tools.hostile import Api, Commands, Pages
 from tools.places import own_folder
 from tools.rounds import INTERRUPTED, Rounds, begin, make_parser, run_asked, watched
 
-PARTS: dict[str, type[Api | Commands | Pages]] = {"api": Api, "commands": Commands, "pages": Pages}
+MATRICES: dict[str, type[Api | Commands | Pages]] = {
+    "api": Api,
+    "commands": Commands,
+    "pages": Pages,
+}
 # How often the log is verified, in rounds.
 VERIFIED = 1_000
 
@@ -27,10 +31,10 @@ VERIFIED = 1_000
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
     parser = make_parser("tools.hostile", __doc__, rounds=10**9)
-    parser.add_argument("--only", choices=PARTS, help="one of them; by default one after the other")
+    parser.add_argument("--only", choices=MATRICES, help="one of them; default: each in turn")
     asked = begin(parser)
     worst = 0
-    for name in [asked.only] if asked.only else PARTS:
+    for name in [asked.only] if asked.only else MATRICES:
         worst = max(worst, _run(name, asked))
         if worst == INTERRUPTED:
             break
@@ -41,7 +45,7 @@ def _run(name: str, asked: argparse.Namespace) -> int:
     with own_folder("eventq-hostile") as folder:
         # Names that are taken for files make them here.
         os.chdir(folder)
-        matrix = PARTS[name](folder)
+        matrix = MATRICES[name](folder)
 
         def play(number: int) -> Counter[str]:
             outcome = matrix.play(number)
