@@ -63,7 +63,7 @@ def test_an_open_task_that_a_cut_forgets_is_seen(
 
         found = find_forgotten(url, {task.key: task.number})
 
-        assert found == ([] if at_work else ["the open task open False is cut off"])
+        assert found == ([] if at_work else ["the task open False was open, and is cut off"])
 
 
 def test_what_goes_up_and_down_is_no_leak() -> None:

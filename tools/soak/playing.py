@@ -18,7 +18,8 @@ import eventq
 from eventq.archive import archive_events, delete_archived, find_end
 from eventq.eventlog import open_log
 from eventq.host.clock import SystemClock
-from eventq.replay.points import find_point
+from eventq.replay.points import Point, find_point
+from eventq.snapshot import projection_at
 from eventq.verify import base_at_start, verify
 from tools.places import own_folder
 from tools.rounds import MOST
@@ -206,7 +207,8 @@ class Soak:
         with suppress(eventq.ArgumentError):
             until = find_end(log, find_point(log, str(seq), now=now))
             report = archive_events(log, self._folder / ARCHIVE, until=until)
-            tasks = {task.key: task.number for task in queue.tasks()}
+            open_then = projection_at(log, Point(report.until.seq, report.until.at)).tasks
+            tasks = {task.key: task.number for task in open_then.values()}
             delete_archived(log, self._folder / ARCHIVE, until=report.until, now=now)
             self.outcomes["archives"] += 1
             self._found += find_forgotten(self._url, tasks)
@@ -234,7 +236,8 @@ class Soak:
 
 
 def find_forgotten(url: str, tasks: dict[str, int]) -> list[str]:
-    """The keys of open tasks that a log does not know without its archive: they are cut off."""
+    """The keys of these tasks, open at a cut, that the log does not know without its archive."""
     with closing(open_log(url, create=False)) as log:
         known = log.find_keys(list(tasks))
-    return [f"the open task {key} is cut off" for key, n in tasks.items() if known.get(key) != n]
+    lost = [key for key, number in tasks.items() if known.get(key) != number]
+    return [f"the task {key} was open, and is cut off" for key in lost]
