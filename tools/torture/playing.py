@@ -37,15 +37,15 @@ def play(seed: int, *, kills: int = KILLS_A_ROUND, keep: Path | None = None) -> 
 
     What failed is copied to ``keep``: log, journals, and what the processes said.
 
-    Of three rounds the first is on a kind disk with right clocks, the second has clocks that jump,
-    the third a disk that is full or broken, and processes without descriptors.
+    Of three rounds the first has no faults and right clocks, the second has clocks that jump, the
+    third a disk that is full or broken, and processes without descriptors.
     """
     chance = Random(seed)
     with own_folder("eventq-torture") as folder:
         for name in FOLDERS:
             (folder / name).mkdir()
         with SmallDisk(folder / "disk") as disk:
-            stage = Stage(folder, disk, chance, is_kind=seed % 3 != 2)
+            stage = Stage(folder, disk, chance, has_faults=seed % 3 == 2)
             if seed % 3 == 1:
                 stage.let_clocks_jump()
             try:
