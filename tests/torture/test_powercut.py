@@ -13,7 +13,7 @@ import pytest
 
 from eventq.core.commits import Commit
 from tools.powercut import Disk, play
-from tools.powercut.judge import judge
+from tools.powercut.judging import judge
 from tools.powercut.playing import Left, left, left_after_kill, recorded, write
 from tools.powercut.record import FolderSynced, Made, Record, Renamed, Synced, Truncated, Wrote
 from tools.powercut.witness import can_trace, compare

@@ -13,9 +13,9 @@ from random import Random
 from eventq.core.commits import Commit
 from tools.places import own_folder
 from tools.powercut.disk import Disk
-from tools.powercut.judge import Loss, judge
+from tools.powercut.judging import Loss, judge
 from tools.powercut.record import Record, Recorder, Synced, Told, Wrote
-from tools.powercut.run import FILE, read, run
+from tools.powercut.workload import FILE, read, run
 
 CUTS_A_ROUND = 500
 # Of so many cuts one comes after a kill, and after another process has read what was left by that.

@@ -27,7 +27,7 @@ from tools.powercut.record import (
     Unlinked,
     Wrote,
 )
-from tools.powercut.run import run
+from tools.powercut.workload import run
 
 CALLS = "pwrite64,ftruncate,fsync,fdatasync,rename,unlink"
 # No write is longer: SQLite writes pages.
