@@ -15,7 +15,7 @@ from eventq.core.commits import Commit
 from tools.powercut import Disk, play
 from tools.powercut.judging import judge
 from tools.powercut.playing import Left, left, left_after_kill, recorded, write
-from tools.powercut.record import FolderSynced, Made, Record, Renamed, Synced, Truncated, Wrote
+from tools.powercut.steps import FolderSynced, Made, Record, Renamed, Synced, Truncated, Wrote
 from tools.powercut.witness import can_trace, compare
 
 CUTS = 60

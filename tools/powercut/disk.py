@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tools.powercut.record import (
+from tools.powercut.steps import (
     FolderSynced,
     Made,
     Renamed,

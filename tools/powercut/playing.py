@@ -14,7 +14,8 @@ from eventq.core.commits import Commit
 from tools.places import own_folder
 from tools.powercut.disk import Disk
 from tools.powercut.judging import Loss, judge
-from tools.powercut.record import Record, Recorder, Synced, Told, Wrote
+from tools.powercut.record import Recorder
+from tools.powercut.steps import Record, Synced, Told, Wrote
 from tools.powercut.workload import FILE, read, run
 
 CUTS_A_ROUND = 500

@@ -16,11 +16,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from tools.places import own_folder
-from tools.powercut.record import (
+from tools.powercut.record import Recorder
+from tools.powercut.steps import (
     FolderSynced,
     Made,
     Record,
-    Recorder,
     Renamed,
     Synced,
     Truncated,
