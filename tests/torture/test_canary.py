@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import subprocess
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pymongo
 import pytest
 from click.testing import CliRunner
 
-from eventq import EventqError, Queue
+from eventq import ArgumentError, EventqError, Queue
 from eventq.cli import main
+from eventq.contrib import Outbox
 from eventq.web.routes import PAGES
 from tests.cli.harness import command, ended, environment, until
 from tests.servers import running
@@ -59,6 +61,11 @@ BROKEN = [
     "postgres://ada:{}@host/db",
     "sqlite://ada:{}@host/a.db",
     "memory://ada:{}@[bad",
+    "mongodb:/ada:{}@host/db",
+    "mongodb:ada:{}@host/db",
+    "ada:{}@host/db",
+    " mongodb://ada:{}@host/db",
+    "postgresql://host/db?password={}",
     "mongodb://127.0.0.1:1/db?tlsCertificateKeyFilePassword={}&nonsense=1",
 ]
 
@@ -122,6 +129,26 @@ def test_no_error_shows_it(broken: str, caplog: pytest.LogCaptureFixture) -> Non
 
     check_unseen(str(caught.value), repr(caught.value), result.output, caplog.text)
     assert result.exit_code in {1, 2}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "mysql://ada:{}@host/db",
+        "postgresql:/ada:{}@host/db",
+        "postgresql://ada:{}@[::1/db",
+        "postgresql://ada:%zz{}@host/db",
+        "mongodb://ada:{}%@host/db",
+        "mongodb://ada:{}@host",
+    ],
+)
+def test_no_outbox_shows_it(broken: str) -> None:
+    """A URL of its database that cannot be read is told of, in eventq's own words."""
+    with Queue("memory://") as queue, pytest.raises(ArgumentError) as caught:
+        Outbox(queue, at=broken.format(CANARY))
+
+    told = "".join(traceback.format_exception(caught.value))
+    check_unseen(told)
 
 
 def test_no_page_repr_or_log_shows_it(
