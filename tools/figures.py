@@ -8,7 +8,6 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable
-from itertools import groupby
 from pathlib import Path
 
 from eventq.core.version import __version__
@@ -33,11 +32,14 @@ def add_figures(page: Path, title: str, said: str, lines: Iterable[str] = ()) ->
 
 def lines_of(outcomes: Counter[str]) -> list[str]:
     """A line for each kind of outcomes, which stands before a colon, and one for all others."""
-    lines = []
-    for kind, found in groupby(sorted(outcomes), lambda outcome: outcome.rpartition(": ")[0]):
-        counts = [f"{name.rpartition(': ')[2]} ({outcomes[name]:,})" for name in found]
-        lines.append(f"{kind}: {'; '.join(counts)}" if kind else "; ".join(counts))
-    return lines
+    kinds: dict[str, list[str]] = {}
+    for outcome, times in sorted(outcomes.items()):
+        kind, _, name = outcome.rpartition(": ")
+        kinds.setdefault(kind, []).append(f"{name} ({times:,})")
+    return [
+        f"{kind}: {'; '.join(counts)}" if kind else "; ".join(counts)
+        for kind, counts in sorted(kinds.items())
+    ]
 
 
 def _item(text: str, indent: str = "") -> str:

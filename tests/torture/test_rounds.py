@@ -160,9 +160,9 @@ def test_figures_are_lines_that_can_be_read(tmp_path: Path) -> None:
     rounds.run(1)
     rounds.report(page)
 
-    assert lines_of(Counter({"wal: refused": 2_000, "tasks": 3, "kills": 1, "wal: same": 1})) == [
-        "kills (1); tasks (3)",
-        "wal: refused (2,000); same (1)",
+    assert lines_of(Counter({"at: refused": 2_000, "tasks": 3, "all": 1, "at: same": 1})) == [
+        "all (1); tasks (3)",
+        "at: refused (2,000); same (1)",
     ]
     lines = page.read_text().splitlines()
     assert [line for line in lines if line.startswith("  - ")] == [lines[2]]
