@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from tools.powercut import CUTS_A_ROUND, LEVELS, play
-from tools.powercut.witness import compare
+from tools.powercut.witness import can_trace, compare
 from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 
 ROUNDS = 100
@@ -38,6 +38,8 @@ def main() -> int:
     )
     asked = begin(parser)
     level = asked.synchronous
+    if asked.witness and not can_trace():
+        parser.error("--witness needs the program strace, and leave to trace")
     if asked.witness:
         print(compare(level))
         return 0
