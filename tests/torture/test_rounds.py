@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.harness import until
 from tools.figures import LINE_CHARACTERS, lines_of
-from tools.places import begun, clear, own_folder
+from tools.folders import clear, own_folder, prefix_of
 from tools.rounds import INTERRUPTED, WRONG, ResumeError, Rounds, make_parser, run_asked
 
 MOST_S = 60.0
@@ -174,7 +174,12 @@ def test_what_a_killed_attack_has_left_is_removed(tmp_path: Path) -> None:
     """Its folder, by the next one; those of processes that live, and of others, stay."""
     with subprocess.Popen(["true"]) as ended:
         pass
-    names = [f"attack-{ended.pid}-a", f"{begun('attack')}b", "attack-c-d", f"other-{ended.pid}-e"]
+    names = [
+        f"attack-{ended.pid}-a",
+        f"{prefix_of('attack')}b",
+        "attack-c-d",
+        f"other-{ended.pid}-e",
+    ]
     for name in names:
         (tmp_path / name / "in").mkdir(parents=True)
 

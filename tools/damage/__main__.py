@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 
 from tools.damage import Scene, play
-from tools.places import own_folder
+from tools.folders import own_folder
 from tools.rounds import Rounds, begin, make_parser, run_asked, watched
 
 ROUNDS = 1_500

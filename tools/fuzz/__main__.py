@@ -17,9 +17,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from tools.folders import own_folder
 from tools.fuzz import DECODERS
 from tools.fuzz.guided import is_guided
-from tools.places import own_folder
 from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 
 RUNS = 1_000_000

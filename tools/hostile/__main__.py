@@ -15,8 +15,8 @@ import os
 import sys
 from collections import Counter
 
+from tools.folders import own_folder
 from tools.hostile import Api, Commands, Pages
-from tools.places import own_folder
 from tools.rounds import INTERRUPTED, Rounds, begin, make_parser, run_asked, watched
 
 MATRICES: dict[str, type[Api | Commands | Pages]] = {

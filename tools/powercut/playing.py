@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from eventq.core.commits import Commit
-from tools.places import own_folder
+from tools.folders import own_folder
 from tools.powercut.disk import Disk
 from tools.powercut.judging import Loss, judge
 from tools.powercut.record import Recorder

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from tools.places import own_folder
+from tools.folders import own_folder
 from tools.powercut.record import Recorder
 from tools.powercut.steps import (
     FolderSynced,

@@ -21,7 +21,7 @@ from eventq.host.clock import SystemClock
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import projection_at
 from eventq.verify import base_at_start, verify
-from tools.places import own_folder
+from tools.folders import own_folder
 from tools.rounds import MOST
 from tools.soak.measuring import KIB, LEAST_SAMPLES, MIB, Sample, grown, judge, sample
 from tools.soak.worker import ARCHIVE, MADE, open_queue

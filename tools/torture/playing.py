@@ -12,7 +12,7 @@ from random import Random
 
 import eventq
 from eventq.contrib import Outbox
-from tools.places import own_folder
+from tools.folders import own_folder
 from tools.rough.callers import Callers
 from tools.rough.play import runs
 from tools.rough.worker import SLOW_S, Journal
