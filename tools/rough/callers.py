@@ -85,7 +85,7 @@ class Callers:
             try:
                 if rush > rushed:
                     rushed = rush + 1
-                    time.sleep((rush + 1) * RUSH_S - time.monotonic())
+                    time.sleep(max(0.0, (rush + 1) * RUSH_S - time.monotonic()))
                     self._rush(rush)
                 else:
                     chance.choice(asks)(chance)
