@@ -1,16 +1,17 @@
 """Rounds of an attack, by number: what came of each, how far they have come, and for how long.
 
-What a round does is the attack's; here stand only the options, the counts, their file and the
-report.
+What a round does is the attack's; here stand only the options of all attacks, the counts, and the
+file that keeps them.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
+import logging
 import math
 import os
-import platform
 import signal
 import sys
 import time
@@ -18,15 +19,22 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from eventq.core.version import __version__
+from tools.figures import add_figures, lines_of
 
 # How often it is said how far it has come, in seconds.
 SAY_S = 20.0
 # A campaign that fails at everything ends: what it would print tells nothing more.
 MOST_FAILED = 20
+# A round that takes a fraction of a second hangs if it takes so long.
+HANGS_S = 120.0
+# Of a count whose name begins so, the highest of all rounds is told; of all others the sum.
+MOST = "most "
 # Exit codes: an option is wrong; somebody has broken it off.
 WRONG, INTERRUPTED = 2, 130
+
+Play = Callable[[int], Counter[str]]
 
 
 class ResumeError(Exception):
@@ -37,19 +45,17 @@ class Rounds:
     """Plays rounds by rising number, and adds up what came of them.
 
     ``play`` returns one outcome or several, each a text with a count; whatever it raises is a
-    round that failed. ``most`` is how many rounds there are, if they are not without end.
+    round that failed. ``end`` is how many rounds there are, if they are not without end.
     """
 
-    def __init__(
-        self, title: str, play: Callable[[int], Counter[str]], *, most: int | None = None
-    ) -> None:
+    def __init__(self, title: str, play: Play, *, end: int | None = None) -> None:
         self.outcomes: Counter[str] = Counter()
         self.failed: list[int] = []
         self.done = 0
         self.spent_s = 0.0
-        self.most = most
+        self.play = play
+        self.end = end
         self._title = title
-        self._play = play
 
     def run(
         self, count: int, *, minutes: float | None = None, resume: Path | None = None
@@ -59,7 +65,7 @@ class Rounds:
         Whoever breaks it off loses no more than the round at hand. Raises ResumeError.
         """
         self._load(resume)
-        count = count if self.most is None else min(count, self.most)
+        count = count if self.end is None else min(count, self.end)
         begun_s = said_s = time.monotonic()
         before_s = self.spent_s
         try:
@@ -83,30 +89,28 @@ class Rounds:
     def line(self) -> str:
         """How far it has come."""
         failed = f": {', '.join(map(str, self.failed))}" if self.failed else ""
-        return f"{self.done:,} rounds in {self.spent_s:,.0f} s; {len(self.failed)} failed{failed}"
+        rounds = "round" if self.done == 1 else "rounds"
+        return f"{self.done:,} {rounds} in {self.spent_s:,.0f} s; {len(self.failed)} failed{failed}"
 
     def report(self, page: Path) -> None:
-        """Adds a line to the page, which ends with figures. Raises OSError."""
-        day = time.strftime("%Y-%m-%d", time.gmtime())
-        load = os.getloadavg()[1]
-        where = (
-            f"eventq {__version__}, Python {platform.python_version()}, {platform.machine()}, "
-            f"{os.cpu_count()} cores, load {load:.1f}"
-        )
-        came = "; ".join(f"{times:,} {outcome}" for outcome, times in sorted(self.outcomes.items()))
-        before = page.read_text(encoding="utf-8").rstrip("\n")
-        line = f"- {self._title}, {day} ({where}): {self.line()}. {came}."
-        page.write_text(f"{before}\n{line}\n", encoding="utf-8")
+        """Adds its figures to the page. Raises OSError."""
+        add_figures(page, self._title, self.line(), lines_of(self.outcomes))
 
     def _play_next(self) -> None:
         number = self.done
         try:
-            self.outcomes += self._play(number)
+            self._take(self.play(number))
         except Exception:  # noqa: BLE001 - whatever it is, the round has failed
             self.failed.append(number)
             said = f"{self._title}: round {number} failed: --round {number}"
             print(f"{said}\n{traceback.format_exc()}", flush=True)
         self.done += 1
+
+    def _take(self, outcomes: Counter[str]) -> None:
+        for outcome, times in outcomes.items():
+            before = self.outcomes[outcome]
+            is_highest = outcome.startswith(MOST)
+            self.outcomes[outcome] = max(before, times) if is_highest else before + times
 
     def _load(self, resume: Path | None) -> None:
         if resume is None or not resume.exists():
@@ -123,18 +127,15 @@ class Rounds:
         self.outcomes, self.done, self.failed, self.spent_s = outcomes, done, failed, spent_s
 
     def _save(self, resume: Path | None) -> None:
-        if resume is None:
-            return
-        content = {
-            "title": self._title,
-            "done": self.done,
-            "spent_s": self.spent_s,
-            "failed": self.failed,
-            "outcomes": self.outcomes,
-        }
-        beside = resume.with_name(f"{resume.name}.new")
-        beside.write_text(json.dumps(content), encoding="utf-8")
-        beside.replace(resume)
+        if resume is not None:
+            content = {
+                "title": self._title,
+                "done": self.done,
+                "spent_s": self.spent_s,
+                "failed": self.failed,
+                "outcomes": self.outcomes,
+            }
+            save(resume, content)
 
 
 def make_parser(program: str, description: str | None, *, rounds: int) -> argparse.ArgumentParser:
@@ -152,28 +153,53 @@ def make_parser(program: str, description: str | None, *, rounds: int) -> argpar
     return parser
 
 
-def run_asked(rounds: Rounds, arguments: argparse.Namespace, play: Callable[[int], object]) -> int:
+def begin(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What is asked for. From now on SIGTERM ends what is begun, and eventq is quiet."""
+    asked = parser.parse_args()
+    # As Ctrl-C does: what was begun is cleared away, and no count is lost.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What eventq warns of is what is done to it here.
+    logging.disable(logging.CRITICAL)
+    return asked
+
+
+def run_asked(rounds: Rounds, asked: argparse.Namespace) -> int:
     """Runs what the options of `make_parser` ask for; 1 if any round failed."""
-    if arguments.round is not None:
-        if rounds.most is not None and arguments.round >= rounds.most:
-            return _say(f"--round {arguments.round}: the last one is {rounds.most - 1}", WRONG)
-        print(play(arguments.round))
+    if asked.round is not None:
+        if rounds.end is not None and asked.round >= rounds.end:
+            return _say(f"--round {asked.round}: the last one is {rounds.end - 1}", WRONG)
+        print(rounds.play(asked.round))
         return 0
     try:
-        failed = rounds.run(arguments.rounds, minutes=arguments.minutes, resume=arguments.resume)
+        failed = rounds.run(asked.rounds, minutes=asked.minutes, resume=asked.resume)
     except ResumeError as error:
         return _say(str(error), WRONG)
     except KeyboardInterrupt:
-        again = "" if arguments.resume is None else f"; --resume {arguments.resume} goes on"
+        again = "" if asked.resume is None else f"; --resume {asked.resume} goes on"
         return _say(f"broken off{again}", INTERRUPTED)
-    if arguments.report is not None:
-        rounds.report(arguments.report)
+    if asked.report is not None:
+        rounds.report(asked.report)
     return 1 if failed else 0
 
 
-def end_at_sigterm() -> None:
-    """Has SIGTERM do as Ctrl-C does: what was begun is cleared away, and no count is lost."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def watched(play: Play) -> Play:
+    """The same, but a round that hangs ends the whole process with a traceback."""
+
+    def one(number: int) -> Counter[str]:
+        faulthandler.dump_traceback_later(HANGS_S, exit=True)
+        try:
+            return play(number)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    return one
+
+
+def save(path: Path, content: Any) -> None:  # noqa: ANN401 - what JSON can hold
+    """Keeps it in a file that is never seen half written."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(json.dumps(content), encoding="utf-8")
+    beside.replace(path)
 
 
 def at_least_one(text: str) -> int:

@@ -179,6 +179,10 @@ class Catalog:
         """The tasks that at some position were as a selector has it; see `TaskQueries`."""
         return self._answer(lambda queries, point: queries.tasks_once(selector, point), at)
 
+    def secret_names(self) -> frozenset[str]:
+        """Names of tags that are secret of any task."""
+        return self._answer(lambda queries, _: queries.secret_names(), None)
+
     def grouped(
         self, selector: Selector, by: GroupBy, at: Point | None = None
     ) -> dict[str | int, int]:

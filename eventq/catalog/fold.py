@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from eventq.catalog.by_hand import was_asked_for
@@ -46,13 +46,14 @@ from eventq.core.events import (
 )
 from eventq.core.moves import DOUBTED, create, first_state, reopen
 from eventq.core.secret_tags import open_tags
-from eventq.core.task import Task
+from eventq.core.task import DEFAULT_LANE, Task
 from eventq.core.values import LAPSED, NODE
 
-NO_TAGS = msgspec.Raw(b"{}")
+NO_TAGS = Raw(b"{}")
 
 Load = Callable[[int], Life | None]
 AnyKnown = AnyBody | Unknown
+Names = tuple[str, ...]
 
 
 class Fold:
@@ -90,7 +91,6 @@ class Fold:
             Refused: self._refused,
             Unknown: self._unknown,
         }
-        self._sets: dict[tuple[str, int | None, str], int] = {}
         self._names: dict[str, int] = {}
         self._nodes: dict[str, int] = {}
 
@@ -129,21 +129,20 @@ class Fold:
         """A task of which the log holds no beginning, as it stood behind a position."""
         created_at, error = task.created_at_us - self.base, task.last_error
         life = self._made(task.number, created_at, task.caller_key, task.name, task.route.lane)
+        self._set_tags(life, task.number, task.tags_json, task.secret)
         life.flow = task.flow
         life.schedule = self._id("schedule", task.schedule)
         life.first_to, life.since = task.number, seq
         life.state = CODES[task.recorded_state]
         life.priority, life.attempts = task.priority, task.attempt
         life.scheduled_at = task.scheduled_at_us - self.base
-        life.last_seq = task.fence or task.number
-        life.last_at = task.seen_at_us - self.base
-        life.error = None if error is None else self._words.error_id(error)
+        life.last_seq, life.last_at = task.fence or task.number, task.seen_at_us - self.base
+        life.error = None if error is None else self._words.error_id(error, life.secret)
         if task.worker is not None:
-            life.nodes = self._added("nodes", None, task.worker)
+            life.nodes = self._words.with_one_more("nodes", None, task.worker)
             life.node = self._node(task.worker)
         life.fence = task.fence
         life.newer = None if task.newer is None else task.newer[0]
-        self._set_tags(task.number, open_tags(task.tags_json, task.secret))
 
     def forget(self, most: int) -> None:
         """Lets go of what has been written: what has ended, and of others what is over ``most``."""
@@ -183,8 +182,7 @@ class Fold:
 
     def _created(self, seq: int, at: int, body: Created) -> None:
         life = self._made(seq, at - self.base, body.key, body.name, body.lane)
-        if body.priority:
-            life.priority = life.first_priority = body.priority
+        life.priority = life.first_priority = body.priority
         if body.scheduled_at is not None:
             self._schedule(life, at, body.scheduled_at)
             life.first_scheduled_at = life.scheduled_at
@@ -195,14 +193,14 @@ class Fold:
             task = create(self._namespace, seq, at, replace(body, tags=NO_TAGS))
             life.state = life.first_state = CODES[task.recorded_state]
             self.links.note_created(task)
-        self._set_tags(seq, open_tags(body.tags, body.secret))
+        self._set_tags(life, seq, body.tags, body.secret)
         self._count(at // MINUTE_US, life.name).created += 1
 
     def _leased(self, life: Life, seq: int, at: int, minute: int, body: Leased) -> None:
         self._change(life, seq, LEASED)
         life.state, life.attempts, life.fence = LEASED, body.attempt, seq
         life.last_seq, life.last_at = seq, at - self.base
-        life.nodes = self._added("nodes", life.nodes, body.worker)
+        life.nodes = self._words.with_one_more("nodes", life.nodes, body.worker)
         life.node = self._nodes.get(body.worker) or self._node(body.worker)
         ready_at = life.scheduled_at if life.ready_at is None else life.ready_at
         life.waited = max(0, life.last_at - ready_at)
@@ -219,7 +217,7 @@ class Fold:
     def _failed(self, life: Life, seq: int, at: int, minute: int, body: Failed) -> None:
         self._end_attempt(life, seq, at, minute, FAILED)
         life.state, life.last_seq, life.last_at = FAILED, seq, at - self.base
-        life.error = self._words.error_id(body.error)
+        life.error = self._words.error_id(body.error, life.secret)
         life.lapses += body.error.type == LAPSED
         self._count(minute, life.name).failed += 1
 
@@ -240,11 +238,10 @@ class Fold:
         life.ended_at, life.attempts = None, content.attempt
         life.priority = content.priority
         if content.last_error is not None:
-            life.error = self._words.error_id(content.last_error)
+            life.error = self._words.error_id(content.last_error, life.secret)
         task = None
         if content.flow is not None or content.after:
-            content = replace(content, tags=NO_TAGS)
-            brought = replace(body, reopens=content)
+            brought = replace(body, reopens=replace(content, tags=NO_TAGS))
             task = reopen(self._namespace, life.number, seq, at, brought)
             assert task.recorded_state.value == first_state(content).value, "the core says both"
         return self.links.note_reopened(life.number, task)
@@ -283,10 +280,13 @@ class Fold:
             life.priority = body.priority
         if body.scheduled_at is not None:
             self._schedule(life, at, body.scheduled_at)
+        if body.lane is not None:
+            first = None if body.lane == DEFAULT_LANE else self._id("lane", body.lane)
+            life.moved = None if first == life.lane else self._id("lane", body.lane)
         if body.tags is not UNSET:
             life.tags_seq = seq
             self.tag_edits.append((seq, life.number))
-            self._set_tags(seq, open_tags(body.tags, body.secret))
+            self._set_tags(life, seq, body.tags, body.secret)
         self._take_by_hand(life, seq, at, body, by_hand=True)
         if body.waives:
             self._start(self.links.waive(life.number), seq)
@@ -367,7 +367,7 @@ class Fold:
     def _add_person(self, life: Life, by: str | None) -> None:
         """Somebody has had a hand in it."""
         if by is not None:
-            life.people = self._added("people", life.people, by)
+            life.people = self._words.with_one_more("people", life.people, by)
 
     def _is_by_worker(self, life: Life, by: str | None) -> bool:
         """Whether it was the task's own attempt that called it off."""
@@ -389,16 +389,18 @@ class Fold:
             life.is_dirty = True
             self.dirty.append(life)
 
-    def _set_tags(self, seq: int, tags_json: bytes) -> None:
+    def _set_tags(self, life: Life, seq: int, tags_json: bytes | Raw, secret: Names) -> None:
         """The one place where tags enter the catalog, without those that are secret."""
-        self.tags.append((seq, tags_json))
-        if tags_json != b"{}":
-            self.tag_words.append((seq, indexed_text(tags_json)))
+        told = open_tags(tags_json, secret)
+        self.tags.append((seq, told))
+        if told != b"{}":
+            self.tag_words.append((seq, indexed_text(told)))
+        if secret:
+            life.secret = self._words.id_of("secret", msgspec.json.encode(secret).decode())
 
     def _note_change(self, seq: int, at: int, number: int, body: AnyKnown, reason: str) -> None:
         """Keeps what a person or a program has asked for, and why."""
-        said = tuple(getattr(body, name, None) for name in ("via", "bulk", "undoes"))
-        by = getattr(body, "by", None)
+        by, *said = (getattr(body, name, None) for name in ("by", "via", "bulk", "undoes"))
         self.changes.append((seq, at - self.base, body.kind, number, by, reason, *said))
 
     def _count(self, minute: int, name: int | None) -> MinuteCounts:
@@ -417,14 +419,3 @@ class Fold:
 
     def _id(self, kind: str, text: str | None) -> int | None:
         return None if text is None else self._words.id_of(kind, text)
-
-    def _added(self, kind: str, known: int | None, text: str) -> int:
-        """The number of a row of texts, each once, with one more."""
-        found = self._sets.get((kind, known, text))
-        if found is None:
-            texts = [] if known is None else msgspec.json.decode(self._words.text_of(known))
-            if text not in texts:
-                texts.append(text)
-            found = self._words.id_of(kind, msgspec.json.encode(texts).decode())
-            self._sets[kind, known, text] = found
-        return found

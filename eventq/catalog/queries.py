@@ -13,7 +13,7 @@ from eventq.catalog.forks import forks_around
 from eventq.catalog.orders import BEHIND, ORDERS, GroupBy, Order
 from eventq.catalog.question import Question
 from eventq.catalog.record import TaskRecord, has_run_twice
-from eventq.catalog.schema import FINAL, SCHEDULED, STATES
+from eventq.catalog.schema import FINAL, SCHEDULED, STATES, WORDS_OF
 from eventq.catalog.selector import Selector, has_tags, has_words, is_in
 from eventq.catalog.store import Store
 from eventq.core.task import DEFAULT_LANE, TaskState
@@ -22,20 +22,20 @@ from eventq.replay.points import Point
 COLUMNS = (
     "number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts, "
     "scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses, "
-    "refused, late, fence, tags_seq"
+    "refused, late, fence, tags_seq, secret"
 )
 NOW = """
-SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
-    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
-    refused, late, fence, tags_seq
+SELECT number, key, name, coalesce(moved, lane) AS lane, created_at, flow, schedule, since, state,
+    priority, attempts, scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited,
+    ran, lapses, refused, late, fence, tags_seq, secret
 FROM tasks NOT INDEXED
 WHERE number <= :seq AND since <= :seq
 """
 # The same for the tasks that were last changed.
 NOW_LATEST = """
-SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
-    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
-    refused, late, fence, tags_seq
+SELECT number, key, name, coalesce(moved, lane) AS lane, created_at, flow, schedule, since, state,
+    priority, attempts, scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited,
+    ran, lapses, refused, late, fence, tags_seq, secret
 FROM tasks INDEXED BY tasks_by_last
 WHERE coalesce(last_seq, since) <= :seq AND number <= :seq AND since <= :seq
 ORDER BY coalesce(last_seq, since) DESC
@@ -46,16 +46,16 @@ SELECT number, key, name, lane, created_at, flow, schedule, number AS since,
     coalesce(first_state, 1) AS state, first_priority AS priority, NULL AS attempts,
     first_scheduled_at AS scheduled_at, NULL AS ended_at, NULL AS last_seq, created_at AS last_at,
     NULL AS error, NULL AS nodes, NULL AS people, NULL AS waited, NULL AS ran, NULL AS lapses,
-    NULL AS refused, NULL AS late, NULL AS fence, NULL AS tags_seq
+    NULL AS refused, NULL AS late, NULL AS fence, NULL AS tags_seq, secret
 FROM tasks INDEXED BY tasks_by_first_fork
 WHERE first_fork IN (SELECT value FROM json_each(:forks)) AND number <= :seq AND first_to > :seq
 """
 PAST = """
-SELECT tasks.number, tasks.key, tasks.name, tasks.lane, tasks.created_at, tasks.flow,
-    tasks.schedule, past.from_seq AS since, past.state, past.priority, past.attempts,
-    past.scheduled_at, past.ended_at, past.last_seq, past.last_at, past.error, past.nodes,
-    past.people, past.waited, past.ran, past.lapses, past.refused, past.late, past.fence,
-    past.tags_seq
+SELECT tasks.number, tasks.key, tasks.name, coalesce(past.moved, tasks.lane) AS lane,
+    tasks.created_at, tasks.flow, tasks.schedule, past.from_seq AS since, past.state,
+    past.priority, past.attempts, past.scheduled_at, past.ended_at, past.last_seq, past.last_at,
+    past.error, past.nodes, past.people, past.waited, past.ran, past.lapses, past.refused,
+    past.late, past.fence, past.tags_seq, tasks.secret
 FROM past INDEXED BY past_by_fork CROSS JOIN tasks ON tasks.number = past.task
 WHERE past.state IN (SELECT value FROM json_each(:past_codes))
     AND past.fork IN (SELECT value FROM json_each(:forks))
@@ -63,18 +63,18 @@ WHERE past.state IN (SELECT value FROM json_each(:past_codes))
 """
 # How tasks look now, and have looked since they began to change.
 EVER_NOW = """
-SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
-    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
-    refused, late, fence, tags_seq
+SELECT number, key, name, coalesce(moved, lane) AS lane, created_at, flow, schedule, since, state,
+    priority, attempts, scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited,
+    ran, lapses, refused, late, fence, tags_seq, secret
 FROM tasks NOT INDEXED
 WHERE number <= :seq
 """
 EVER_PAST = """
-SELECT tasks.number, tasks.key, tasks.name, tasks.lane, tasks.created_at, tasks.flow,
-    tasks.schedule, past.from_seq AS since, past.state, past.priority, past.attempts,
-    past.scheduled_at, past.ended_at, past.last_seq, past.last_at, past.error, past.nodes,
-    past.people, past.waited, past.ran, past.lapses, past.refused, past.late, past.fence,
-    past.tags_seq
+SELECT tasks.number, tasks.key, tasks.name, coalesce(past.moved, tasks.lane) AS lane,
+    tasks.created_at, tasks.flow, tasks.schedule, past.from_seq AS since, past.state,
+    past.priority, past.attempts, past.scheduled_at, past.ended_at, past.last_seq, past.last_at,
+    past.error, past.nodes, past.people, past.waited, past.ran, past.lapses, past.refused,
+    past.late, past.fence, past.tags_seq, tasks.secret
 FROM past NOT INDEXED CROSS JOIN tasks ON tasks.number = past.task
 WHERE past.from_seq <= :seq
 """
@@ -145,6 +145,11 @@ class TaskQueries:
             statement = CONDITIONED.format("number", source, where)
             found.update(number for (number,) in self._store.rows(statement, question.values))
         return found
+
+    def secret_names(self) -> frozenset[str]:
+        """Names of tags that are secret of any task."""
+        sets = self._store.rows(WORDS_OF, ("secret",))
+        return frozenset(name for _, text in sets for name in msgspec.json.decode(text))
 
     def grouped(self, selector: Selector, at: Point, by: GroupBy) -> dict[str | int, int]:
         """How many tasks are meant by what they share; an hour is the number of it since 1970.
@@ -256,7 +261,8 @@ class TaskQueries:
         """The record of a row, its columns as in COLUMNS."""
         (number, key, name, lane, created_at, flow, schedule, since, code) = row[:9]
         (priority, attempts, scheduled_at, ended_at, last_seq, last_at) = row[9:15]
-        (error, nodes, people, waited, ran, lapses, refused, late, fence, tags_seq) = row[15:]
+        (error, nodes, people, waited, ran, lapses, refused, late, fence) = row[15:24]
+        (tags_seq, secret) = row[24:]
         base, text_of = self._base, self._store.words.text_of
         made_at = base + created_at
         runs_at = made_at if scheduled_at is None else base + scheduled_at
@@ -288,6 +294,7 @@ class TaskQueries:
             lapses=lapses or 0,
             refused=refused or 0,
             ran_twice=has_run_twice(late, fence or 0),
+            secret=() if secret is None else tuple(msgspec.json.decode(text_of(secret))),
         )
 
 

@@ -30,6 +30,7 @@ class TaskRecord(Struct, frozen=True, gc=False):
     """READY where the instant has come, WAITING while it comes after others."""
     priority: int
     tags_json: bytes
+    """Without those that are secret."""
     attempts: int
     """As `Task.attempt`: an attempt that was given back does not count."""
     created_at: int
@@ -43,6 +44,7 @@ class TaskRecord(Struct, frozen=True, gc=False):
     error_type: str | None = None
     """Of its last attempt that failed; also once it has been reopened, or has completed."""
     error_message: str = ""
+    """Nothing where some of its tags are secret: it may tell what they hold."""
     error_place: str = ""
     """See `place_of`."""
     nodes: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ class TaskRecord(Struct, frozen=True, gc=False):
     """How many outcomes came after their lease was lost."""
     ran_twice: bool = False
     """See `has_run_twice`."""
+    secret: tuple[str, ...] = ()
+    """Names of its tags that are secret, and so are not here."""
 
 
 def has_run_twice(late: int | None, fence: int) -> bool:

@@ -384,10 +384,11 @@ def check_same(
     pairs = {
         "name": (order.route.name, there.name),
         "lane": (order.route.lane, there.lane),
+        # Before the tags: who does not know which are secret is not told whether they are equal.
+        "secret": (order.secret, there.secret),
         "tags": (sorted_json(decode(order.tags_json)), sorted_json(decode(there.tags))),
         "priority": (order.priority, there.priority),
         "unique": (order.unique, there.unique),
-        "secret": (order.secret, there.secret),
         "scheduled_at": (scheduled_at, there.scheduled_at),
         "expires_at": (order.expires_at, expires_at),
     }

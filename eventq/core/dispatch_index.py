@@ -223,6 +223,8 @@ class Pending:
             # Some of them may have to wait again.
             self.resume(scope)
         self.advanced_to = now
+        if self.heads is not None:
+            self.heads.go_back()
         for route, ranks in list(self.ready.items()):
             for place in later_than(now, ranks):
                 if not is_due(self._tasks[place[2]], now):

@@ -175,6 +175,11 @@ class Heads:
         while self._wakes and self._wakes[0][0] <= now:
             self.free(heappop(self._wakes)[2])
 
+    def go_back(self) -> None:
+        """Opens all that is shut: at an earlier instant a rate may count fewer leases."""
+        for blocker in list(self._shut):
+            self.free(blocker)
+
     def next_wake(self) -> int | None:
         """The next instant at which time opens what has been met."""
         while self._wakes and self._wakes[0][2] not in self._shut:

@@ -1,16 +1,21 @@
 """What of a task's tags may be told to others than its worker: all but those that are secret.
 
+Another tag that holds the value of a secret one tells it as well, and is left out with it.
+
 Nothing here knows who asks; whoever reads the log itself has all tags.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 INSTEAD = "(secret)"
+# A shorter text stands in too many others to tell anything.
+LEAST_CHARACTERS = 3
 
 
 def open_tags(tags_json: bytes | Raw, secret: tuple[str, ...]) -> bytes:
@@ -22,9 +27,36 @@ def open_tags(tags_json: bytes | Raw, secret: tuple[str, ...]) -> bytes:
     if not isinstance(tags, dict):
         # No eventq wrote these.
         return b"{}"
-    return msgspec.json.encode({name: tags[name] for name in tags if name not in secret})
+    held = {
+        text
+        for name in secret
+        for text in _texts_in(tags.get(name))
+        if len(text) >= LEAST_CHARACTERS
+    }
+    told = {name: value for name, value in tags.items() if name not in secret}
+    return msgspec.json.encode({n: value for n, value in told.items() if not _has(value, held)})
 
 
 def shown_tags(tags: dict[str, Any], secret: tuple[str, ...]) -> dict[str, Any]:
     """The tags with a word of ours for each value that is secret."""
     return {name: INSTEAD if name in secret else value for name, value in tags.items()}
+
+
+def _has(value: object, held: set[str]) -> bool:
+    """Whether one of the texts stands in a value."""
+    return bool(held) and any(text in each for each in _texts_in(value) for text in held)
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """All that a JSON value says, as texts: names, too."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from _texts_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_in(each)
+    elif isinstance(value, str):
+        yield value
+    elif value is not None and not isinstance(value, bool):
+        yield msgspec.json.encode(value).decode()

@@ -110,9 +110,14 @@ class Handler(MakesSpecs[P], Generic[P, R, C]):
         """What its tasks have beside the arguments."""
         functools.update_wrapper(self, function)
 
+    @property
+    def signature_text(self) -> str:
+        """What it takes, as a log and a person are told: without defaults that are secret."""
+        return self.signature.text_without(self.options.get("secret") or ())
+
     def __repr__(self) -> str:
         """Its name, and what it takes."""
-        return f"<Handler {self.name}{self.signature.text}>"
+        return f"<Handler {self.name}{self.signature_text}>"
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> C:
         """Calls the function, as ever, and makes no task.

@@ -53,6 +53,17 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 _AT = re.compile(r"(.*) - at `\$\.(\w+)(.*)`")
 
 
+class _Untold:
+    """A default that is not told."""
+
+    def __repr__(self) -> str:
+        """As in a stub."""
+        return "..."
+
+
+UNTOLD = _Untold()
+
+
 class HandlerSignature:
     """What a function takes and returns, as far as a log has to know."""
 
@@ -89,6 +100,15 @@ class HandlerSignature:
     def text(self) -> str:
         """The arguments as they are written in the code, such as ``(path: str, *, dpi=300)``."""
         return str(self._own)
+
+    def text_without(self, secret: Iterable[str]) -> str:
+        """The same with ``...`` for what these arguments are where they are not given."""
+        names = set(secret)
+        told = [
+            p.replace(default=UNTOLD) if p.name in names and p.default is not p.empty else p
+            for p in self._own.parameters.values()
+        ]
+        return str(self._own.replace(parameters=told))
 
     @property
     def names(self) -> typing.KeysView[str]:

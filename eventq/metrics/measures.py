@@ -142,12 +142,20 @@ def _followers(projection: Projection) -> Family:
     return Family("follower_lag", "gauge", "Events behind a follower.", ("follower",), told)
 
 
+def _secret_limits(projection: Projection) -> set[str]:
+    """Limits whose values are not told: tasks with tags that are secret run in them."""
+    running = (task for task in projection.leased() if task.rarity is not None and task.secret)
+    return {bucket.limit for task in running for bucket in task.buckets}
+
+
 def _limits(projection: Projection, now: int) -> list[Family]:
     limits = projection.governing.limits
-    used: list[tuple[int, Sample]] = []
+    untold = _secret_limits(projection)
+    counts: Counter[Label] = Counter()
     for bucket in list(limits.uses):
-        running = limits.running(bucket)
-        used.append((running, Sample((bucket.limit, bucket.value or ""), running)))
+        value = "" if bucket.limit in untold else bucket.value or ""
+        counts[bucket.limit, value] += limits.running(bucket)
+    used = [(running, Sample(labels, running)) for labels, running in counts.items()]
     used.sort(key=lambda each: (-each[0], each[1].labels))
     labels = ("limit", "value")
     taken = [sample for _, sample in used[:MOST_BUCKETS]]

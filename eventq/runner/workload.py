@@ -103,7 +103,7 @@ def make_workload(
             raise ArgumentError("worker", None, "a worker, since this queue has no handlers")
         work = None
         audience = Audience(tuple(sorted(named)), unnamed=False, lanes=own_lanes)
-        texts = {handler.name: handler.signature.text for handler in registry}
+        texts = {handler.name: handler.signature_text for handler in registry}
         signatures = {name: texts[name] for name in sorted(named)}
     else:
         work = work_of_worker(worker, registry.own.arounds)

@@ -5,7 +5,8 @@ The name comes from the login, never from the form. Rights are checked before, b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, TypedDict
 from urllib.parse import quote
@@ -14,23 +15,23 @@ from msgspec import Struct
 
 from eventq.core.commits import KIND_OF, decode_at
 from eventq.core.events import ByHand, Cancelled, Retried, Updated
-from eventq.core.queue_events import Limited, Paused, Planned, Resumed
+from eventq.core.queue_events import Limited, Paused, Resumed
 from eventq.core.rule_options import ScopeOptions
-from eventq.core.task import Task, show_instant
+from eventq.core.task import Task
 from eventq.core.values import NODE, Scope, Via
 from eventq.errors import ArgumentError, KeyConflictError
 from eventq.queue import Queue
-from eventq.replay.fold import commits_of, stored_kind
+from eventq.replay.fold import commits_of, stored_kind, task_of
 from eventq.replay.points import Point
 from eventq.replay.rule_words import scope_words
-from eventq.schedules.managing import QueueSchedule
 from eventq.web.access import Person, Right
 from eventq.web.checking import Checking
 from eventq.web.form import instant_of, json_of, number_of, optional
 from eventq.web.kept_catalog import CatalogLackingError, KeptCatalog
-from eventq.web.naming import find_history, key_in, tag_texts
+from eventq.web.naming import by_number, find_history, key_in, veil_of, veils_of
 from eventq.web.pages.task import last_change
 from eventq.web.plans import PlanShelf
+from eventq.web.rule_veil import NO_SECRETS, RuleVeil
 from eventq.web.saved import SavedFilters
 from eventq.web.showing import Veil
 
@@ -77,6 +78,8 @@ class Acting(Struct, frozen=True):
     saved: SavedFilters
     catalog: KeptCatalog
     veil: Veil
+    rules: Callable[[], RuleVeil]
+    """What is hidden of limits and pauses now; O(open tasks)."""
     began: int
     """Where the log ended before."""
 
@@ -100,7 +103,7 @@ class Acting(Struct, frozen=True):
         task = self.queue.get(key_in(history))
         assert task is not None, "it has a history"
         self.check_lane(task.lane)
-        name = self.veil.of_tags(tag_texts(history)).key(task.key, task.number)
+        name = veil_of(history, self.veil).key(task.key, task.number)
         seen = optional(self.form, "seen")
         if seen is not None and seen != str(last_change(history)):
             raise ActRefusedError(
@@ -112,7 +115,9 @@ class Acting(Struct, frozen=True):
 
     def name_of(self, task: Task) -> str:
         """What a task that was just made is called here."""
-        return self.veil.of_tags([task.tags_json]).key(task.key, task.number)
+        return veils_of(self.queue.log, by_number([task]), self.veil)(task.number).key(
+            task.key, task.number
+        )
 
     def done_at(self, *kinds: type[ByHand], number: int = NODE) -> int | None:
         """The position of what this person has just done; None where nothing was to be done."""
@@ -150,11 +155,11 @@ class Acting(Struct, frozen=True):
             where = "all lanes" if lane is None else f"lane {lane}"
             raise ActRefusedError(403, f"You may not act on tasks of {where}.")
 
-    def tags(self) -> Any:  # noqa: ANN401 - JSON; the library checks it
+    def tags(self, secret: AbstractSet[str] = frozenset()) -> Any:  # noqa: ANN401 - JSON; the library checks it
         """The tags that the form says, to be compared with those in the log; None for none.
 
-        Whether they were equal is told, so they may hold nothing that is hidden from this person.
-        Raises ActRefusedError, ArgumentError.
+        Whether they were equal is told, so they may hold nothing that is hidden from this person,
+        and no tag that is ``secret``. Raises ActRefusedError, ArgumentError.
         """
         text = optional(self.form, "tags")
         if text is None:
@@ -162,9 +167,18 @@ class Acting(Struct, frozen=True):
         if self.veil.hides_values:
             raise ActRefusedError(403, UNSEEN.format("tags"))
         found = json_of(text, "tags")
-        if secret := self.veil.secrets_in(found):
-            raise ActRefusedError(403, TAG_HIDDEN.format(", ".join(sorted(secret))))
+        if hidden := self.veil.secrets_in(found, secret):
+            raise ActRefusedError(403, TAG_HIDDEN.format(", ".join(sorted(hidden))))
         return found
+
+    def tags_for(self, task: Task) -> Any:  # noqa: ANN401 - see tags
+        """New tags of a task: those of the form, and what is secret as it is; None for none.
+
+        Raises as `tags`; a secret tag may stand in the form as it is shown.
+        """
+        own = {name: task.tags[name] for name in task.secret if name in task.tags}
+        found = self.tags(frozenset(own))
+        return {**found, **own} if isinstance(found, dict) else found
 
 
 def task_path(key: str) -> str:
@@ -189,15 +203,19 @@ def cancel_task(acting: Acting) -> Done:
 
 
 def update_task(acting: Acting) -> Done:
-    """Changes a task's priority, tags or schedule."""
+    """Changes a task's priority, tags, schedule or lane."""
     form = acting.form
     task, name = acting.task()
+    lane = optional(form, "lane")
+    if lane is not None:
+        acting.check_lane(lane)
     acting.queue.update(
         task.key,
         priority=number_of(form, "priority"),
-        tags=acting.tags(),
+        tags=acting.tags_for(task),
         delay=optional(form, "delay"),
         scheduled_at=_scheduled_at(form),
+        lane=lane,
         **acting.marks,
     )
     undo = acting.done_at(Updated, number=task.number)
@@ -225,15 +243,18 @@ def new_task(acting: Acting) -> Done:
         "delay": optional(form, "delay"),
         "scheduled_at": _scheduled_at(form),
         "priority": number_of(form, "priority"),
+        "secret": [word.strip() for word in form.get("secret", "").split(",") if word.strip()],
     }
     given = {name: value for name, value in options.items() if value is not None}
-    hides = acting.veil.hides_some
     try:
         task = acting.queue.new(_arguments(form), **given)
     except KeyConflictError as error:
-        # Neither in what it differs, nor whether it does.
-        raise (ActRefusedError(409, KEY_TAKEN.format(error.key)) if hides else error) from None
-    if hides and task.number <= acting.began:
+        there = task_of(acting.queue.log, error.task)
+        if acting.veil.hides_some or there is None or there.secret:
+            # Neither in what it differs, nor whether it does.
+            raise ActRefusedError(409, KEY_TAKEN.format(error.key)) from None
+        raise
+    if (acting.veil.hides_some or task.secret) and task.number <= acting.began:
         raise ActRefusedError(409, KEY_TAKEN.format(given["key"]))
     made = acting.name_of(task)
     return Done(f"Task {made} is {task.state}.", task_path(made))
@@ -288,61 +309,6 @@ def lift_limit(acting: Acting) -> Done:
     return Done(f"Limit {name} is lifted.", "/limits", acting.done_at(Limited))
 
 
-def pause_schedule(acting: Acting) -> Done:
-    """Has the dues of a schedule make nothing."""
-    found = _schedule(acting)
-    found.pause(**acting.marks)
-    undo = acting.done_at(Planned)
-    return Done(f"Schedule {found.name} is paused.", "/schedules", undo)
-
-
-def resume_schedule(acting: Acting) -> Done:
-    """Has the dues of a schedule make tasks again."""
-    found = _schedule(acting)
-    found.resume(**acting.marks)
-    undo = acting.done_at(Planned)
-    return Done(f"Schedule {found.name} makes tasks again.", "/schedules", undo)
-
-
-def trigger_schedule(acting: Acting) -> Done:
-    """Makes one more task of a schedule now."""
-    found = _schedule(acting)
-    task = found.trigger(**acting.marks)
-    if task is None:
-        return Done(f"A task of schedule {found.name} is open: none was made.", "/schedules")
-    made = acting.name_of(task)
-    return Done(f"Schedule {found.name} has made task {made}.", task_path(made))
-
-
-def preview_backfill(acting: Acting) -> Done:
-    """Says which tasks a backfill would make."""
-    found = _schedule(acting)
-    since, until = _span(acting.form)
-    dues = found.backfill(since, until, preview=True)
-    if not dues:
-        return Done(f"Schedule {found.name} had no due in that time.", "/schedules")
-    first, last = show_instant(dues[0]), show_instant(dues[-1])
-    words = f"A backfill of {found.name} would make {len(dues):,} tasks, for {first} to {last}."
-    path = f"/schedules?fill={quote(found.name, safe='')}"
-    return Done(words, f"{path}&since={_word(since)}&until={_word(until)}&dues={len(dues)}")
-
-
-def backfill_schedule(acting: Acting) -> Done:
-    """Makes the tasks of past dues; no more than the preview said."""
-    found = _schedule(acting)
-    since, until = _span(acting.form)
-    limit = number_of(acting.form, "dues")
-    if limit is None:
-        raise ArgumentError("dues", None, "the number of dues of the preview")
-    made = found.backfill(
-        since,
-        until,
-        limit=max(1, limit),
-        **acting.marks,
-    )
-    return Done(f"Schedule {found.name} has made {len(made):,} tasks.", "/schedules")
-
-
 def verify_log(acting: Acting) -> Done:
     """Begins to verify the log."""
     begun = acting.checking.start(acting.by)
@@ -350,22 +316,8 @@ def verify_log(acting: Acting) -> Done:
     return Done(words, "/integrity")
 
 
-def _schedule(acting: Acting) -> QueueSchedule:
-    found = acting.queue.schedules.named(acting.path["name"])
-    acting.check_lane(found.look().planned.call.lane or "default")
-    return found
-
-
 def _scheduled_at(form: Mapping[str, str]) -> datetime | None:
     return instant_of(form, "scheduled_at") if optional(form, "scheduled_at") else None
-
-
-def _span(form: Mapping[str, str]) -> tuple[datetime, datetime]:
-    return instant_of(form, "since"), instant_of(form, "until")
-
-
-def _word(at: datetime) -> str:
-    return quote(at.isoformat(), safe="")
 
 
 def _arguments(form: Mapping[str, str]) -> dict[str, Any]:
@@ -386,6 +338,8 @@ def _scope(acting: Acting) -> ScopeOptions:
     """What a pause is about, by a form's fields. Raises ActRefusedError, ArgumentError."""
     form = acting.form
     found: ScopeOptions = {}
+    has_values = optional(form, "value") is not None or optional(form, "tags") is not None
+    rules = acting.rules() if has_values else RuleVeil(acting.veil, NO_SECRETS)
     if (lane := optional(form, "lane")) is not None:
         found["lane"] = lane
     if (name := optional(form, "name")) is not None:
@@ -393,10 +347,10 @@ def _scope(acting: Acting) -> ScopeOptions:
     if (limit := optional(form, "limit")) is not None:
         found["limit"] = limit
     if (value := optional(form, "value")) is not None:
-        if acting.veil.hides_some:
+        if rules.bucket(limit, value) != value:
             raise ActRefusedError(403, UNSEEN.format("values of limits"))
         found["value"] = value
-    if (tags := acting.tags()) is not None:
+    if (tags := acting.tags(rules.names)) is not None:
         found["tags"] = tags
     if not found and "everything" not in form:
         raise ArgumentError("scope", "", "a lane, a name or a limit, or everything, ticked")

@@ -16,6 +16,8 @@ from eventq.web.console import Console
 from eventq.web.form import optional, read_form
 from eventq.web.naming import told_error
 from eventq.web.routes import Act
+from eventq.web.rule_veil import RuleVeil, secrets_in
+from eventq.web.showing import Veil
 
 
 async def act(console: Console, each: Act, request: Request) -> Response:
@@ -68,6 +70,7 @@ def _run(
     form: Mapping[str, str],
 ) -> Done:
     """Acts, unless this very form has been sent before: then what it did is told again."""
+    veil = console.veil(person)
     acting = Acting(
         queue=console.queue,
         checking=console.checking,
@@ -77,7 +80,8 @@ def _run(
         plans=console.plans,
         saved=console.saved,
         catalog=console.catalog,
-        veil=console.veil(person),
+        veil=veil,
+        rules=partial(_rules, console, veil),
         began=console.log.head().seq,
     )
     if not form.get("form_id"):
@@ -95,3 +99,8 @@ def _run(
         raise
     console.sent.end(name, done)
     return done
+
+
+def _rules(console: Console, veil: Veil) -> RuleVeil:
+    with console.node.reading() as projection:
+        return RuleVeil(veil, secrets_in(projection))

@@ -13,14 +13,18 @@ import msgspec
 from msgspec import Struct
 
 from eventq.catalog.selector import Selector, SelectorOptions
-from eventq.errors import ArgumentError
+from eventq.errors import ArgumentError, EventqError, TaskNotFoundError
+from eventq.eventlog.contract import EventLog
 from eventq.web.form import json_of, whole_number
+from eventq.web.naming import find_history
 from eventq.web.showing import Veil
 
 # The whole of a filter, as it stands in an address.
 FILTER_CHARACTERS = 8_000
 # A task has fewer attempts than there are positions in a log.
 MOST_RETRIES = 2**62
+# The number of no task.
+NO_TASK = 2**63 - 1
 YES_NO = {"yes": True, "no": False}
 
 UNSEEN = "You may not see tags, messages and places, so you may not filter by them either."
@@ -98,8 +102,10 @@ def filter_from(text: str) -> FilterQuestion:
     return msgspec.convert(pairs, FilterQuestion)
 
 
-def options_of(question: FilterQuestion, veil: Veil) -> SelectorOptions:
+def options_of(question: FilterQuestion, veil: Veil, log: EventLog) -> SelectorOptions:
     """The filter as `Queue.select` takes it, within what this person may see.
+
+    A key that holds what is secret of its task is as good as none.
 
     Raises ArgumentError and FilterRefusedError.
     """
@@ -115,6 +121,14 @@ def options_of(question: FilterQuestion, veil: Veil) -> SelectorOptions:
         # The first attempt is no retry.
         found["min_attempts"] = max(found.get("min_attempts", 1), retried + 2)
     _check_seen(found, veil)
+    if "key" in found:
+        try:
+            find_history(log, found["key"], veil)
+        except TaskNotFoundError:
+            found["number"] = [NO_TASK]
+        except EventqError:
+            # Of a task that is archived, or no key at all: the selector says which.
+            pass
     if veil.lanes is not None:
         if not veil.lanes:
             # No lane is any lane to a selector.
@@ -127,9 +141,9 @@ def options_of(question: FilterQuestion, veil: Veil) -> SelectorOptions:
     return options
 
 
-def selector_of(question: FilterQuestion, veil: Veil, now: int) -> Selector:
+def selector_of(question: FilterQuestion, veil: Veil, log: EventLog, now: int) -> Selector:
     """The same as a selector; ``now`` is what times ago count from. Raises as `options_of`."""
-    return Selector.parse(now=now, **options_of(question, veil))
+    return Selector.parse(now=now, **options_of(question, veil, log))
 
 
 def _check_seen(found: Mapping[str, Any], veil: Veil) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -54,7 +55,8 @@ class Refusal(Struct, frozen=True):
 class Guard:
     """The middleware. ``hosts`` are the names (with ports, if any) it answers to; None: any.
 
-    With ``hides_keys`` the log says `...` for what a path names.
+    The log says `...` for what a path names with ``hides_keys``, and where nothing goes by that
+    name: a key that holds what is secret is the key of nothing.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: frozenset[str] | None, hides_keys: bool) -> None:
@@ -86,7 +88,7 @@ class Guard:
             if refusal is not None:
                 await _refuse(refusal, scope, receive, answer)
         except Exception as error:
-            told = {"path": self._told_path(scope), "error": str(error)}
+            told = {"path": self._told_path(scope, None), "error": str(error)}
             logger.exception("a page failed", extra=told)
             if answer.status is None:
                 failed = Refusal(500, "Something went wrong here; the console's log says what.")
@@ -94,11 +96,11 @@ class Guard:
         finally:
             self._running -= 1
             took_s = time.monotonic() - began_s
-            _tell(scope, self._told_path(scope), answer.status, took_s)
+            _tell(scope, self._told_path(scope, answer.status), answer.status, took_s)
 
-    def _told_path(self, scope: Scope) -> str:
+    def _told_path(self, scope: Scope, status: int | None) -> str:
         path: str = scope["path"]
-        if self._hides_keys:
+        if self._hides_keys or status is None or status >= HTTPStatus.BAD_REQUEST:
             for word in scope.get("path_params", {}).values():
                 path = path.replace(f"/{word}", "/...")
         return path

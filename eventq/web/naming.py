@@ -6,19 +6,24 @@ and finds nothing: whoever could try keys could find out what they hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import UNSET
 
 from eventq.audit.lookup import read_history
+from eventq.catalog.record import TaskRecord
 from eventq.core.commits import Event
-from eventq.core.events import Created, Retried, Updated
+from eventq.core.events import Created, Reopening, Retried, Updated
 from eventq.core.task import Task
 from eventq.errors import EventqError, TaskNotFoundError, shown
 from eventq.eventlog.contract import EventLog
 from eventq.replay.fold import decode_histories
 from eventq.replay.points import Point
 from eventq.web.showing import TaskVeil, Veil
+
+AnyTask = Task | TaskRecord
+"""A record has no tags that are secret; it names them."""
+SaidTags = tuple[bytes, tuple[str, ...]]
 
 
 def find_history(log: EventLog, word: str, veil: Veil, point: Point | None = None) -> list[Event]:
@@ -49,47 +54,41 @@ def key_in(history: list[Event]) -> str:
 
 def hides_key(history: list[Event], key: str, veil: Veil) -> bool:
     """Whether a task's key holds what is secret."""
-    number = history[0].task
-    return veil.of_tags(tag_texts(history)).key(key, number) != key
+    return veil_of(history, veil).key(key, history[0].task) != key
 
 
-def tag_texts(history: list[Event]) -> Iterable[bytes]:
-    """All tags that a task has ever had."""
-    for event in history:
-        body = event.body
-        if isinstance(body, Created | Updated) and body.tags is not UNSET:
-            yield bytes(body.tags)
-        elif isinstance(body, Retried) and body.reopens is not None:
-            yield bytes(body.reopens.tags)
+def veil_of(history: list[Event], veil: Veil) -> TaskVeil:
+    """What is shown of a task: none of the values that its secret tags have ever had."""
+    said = list(_tags_in(history))
+    return veil.of_tags(*_joined(said))
 
 
-def veils_of(log: EventLog, tags: Mapping[int, bytes], veil: Veil) -> Callable[[int], TaskVeil]:
+def veils_of(
+    log: EventLog, tasks: Mapping[int, AnyTask | None], veil: Veil
+) -> Callable[[int], TaskVeil]:
     """What is shown of each task, by number: where tags are secret, of all that it ever had.
 
-    ``tags`` are those of each as they are now, which a log that is archived may still tell.
+    ``tasks`` are as they are now, which a log that is archived may still tell; None: not known.
     """
-    if not veil.redact:
-        plain = veil.of_tags(())
-        return lambda _number: plain
-    histories = decode_histories(log.histories(list(tags)))
-    texts = {number: list(tag_texts(history)) for number, history in histories.items()}
-    return lambda number: veil.of_tags([tags[number], *texts.get(number, ())])
+    plain = veil.of_tags(())
+    asked = [n for n, task in tasks.items() if veil.redact or task is None or task.secret]
+    histories = decode_histories(log.histories(asked)) if asked else {}
+    found = {n: _veil_by(tasks[n], histories.get(n, []), veil) for n in asked}
+    return lambda number: found.get(number, plain)
 
 
-def tags_of(tasks: Iterable[Task]) -> dict[int, bytes]:
-    """The tags of tasks as they are now, by number."""
-    return {task.number: task.tags_json for task in tasks}
+def by_number(tasks: Iterable[AnyTask]) -> dict[int, AnyTask | None]:
+    """Tasks by their numbers."""
+    return {task.number: task for task in tasks}
 
 
 def names_for(
     log: EventLog, texts: Iterable[str], tasks: Iterable[Task], veil: Veil
 ) -> Mapping[str, str]:
     """What stands for those of the tasks' keys in the texts that are not shown."""
-    if not veil.redact:
-        return {}
     said = "\0".join(texts)
-    found = [task for task in tasks if task.key in said]
-    hidden = veils_of(log, tags_of(found), veil)
+    found = [task for task in tasks if (veil.redact or task.secret) and task.key in said]
+    hidden = veils_of(log, by_number(found), veil)
     names = {task.key: hidden(task.number).key(task.key, task.number) for task in found}
     return {key: name for key, name in names.items() if name != key}
 
@@ -105,7 +104,7 @@ def told_error(log: EventLog, error: EventqError, text: str, veil: Veil) -> str:
     """What is told of an error, without a key that is not shown."""
     for name in ("key", "holder", "known_as"):
         key = getattr(error, name, None)
-        if not veil.redact or not isinstance(key, str):
+        if not isinstance(key, str):
             continue
         try:
             history = read_history(log, key)
@@ -122,3 +121,26 @@ def _by_number(log: EventLog, word: str, key: str, point: Point | None) -> list[
     except TaskNotFoundError as error:
         seq, at = error.created_seq, error.created_at
         raise TaskNotFoundError(word, created_seq=seq, created_at=at) from None
+
+
+def _tags_in(history: list[Event]) -> Iterator[SaidTags]:
+    """All tags that a task has ever had, each time with the names of those that are secret."""
+    for event in history:
+        body = event.body
+        content = body.reopens if isinstance(body, Retried) else body
+        if isinstance(content, Created | Updated | Reopening) and content.tags is not UNSET:
+            yield bytes(content.tags), content.secret
+
+
+def _joined(said: list[SaidTags]) -> tuple[list[bytes], set[str]]:
+    return [tags for tags, _ in said], {name for _, secret in said for name in secret}
+
+
+def _veil_by(task: AnyTask | None, history: list[Event], veil: Veil) -> TaskVeil:
+    said = list(_tags_in(history))
+    if task is not None:
+        is_whole = bool(history) and isinstance(history[0].body, Created)
+        if isinstance(task, TaskRecord) and task.secret and not is_whole:
+            return veil.of_archived(task.secret)
+        said.append((task.tags_json, task.secret))
+    return veil.of_tags(*_joined(said))

@@ -1,23 +1,22 @@
 """What leaves the console of what users wrote: each value goes through a `Veil`, with no exception.
 
-It hides the tags that are secret, wherever their values stand, and all values from those who may
-not see any. Text is made safe to look at here too: no direction marks, no control characters.
+It hides the tags that are secret, of all tasks or of one, wherever their values stand, and all
+values from those who may not see any. Text is made safe to look at here too: no direction marks, no
+control characters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, get_args
 
 import msgspec
 from msgspec import Raw
-from msgspec.structs import replace
 
-from eventq.core.queue_events import Shared
 from eventq.core.task import Task
 from eventq.core.validation import check_tag_name
-from eventq.core.values import ErrorInfo, ExpiryReason, Scope
-from eventq.replay.rule_words import turn_words
+from eventq.core.values import ErrorInfo, ExpiryReason
 from eventq.web.access import Person, Right
 from eventq.web.secret_texts import HIDDEN, forms_of, without
 
@@ -48,13 +47,14 @@ class Veil:
         """Whether any values are hidden, so that what may be one of them is."""
         return self.hides_values or bool(self.redact)
 
-    def secrets_in(self, value: object) -> frozenset[str]:
-        """Names of secret tags in a JSON value, however deep."""
+    def secrets_in(self, value: object, secret: AbstractSet[str] = frozenset()) -> frozenset[str]:
+        """Names of secret tags in a JSON value, however deep; those of one task may be hidden."""
         if isinstance(value, dict):
-            inner = (self.secrets_in(each) for each in value.values())
-            return (self.redact & value.keys()).union(*inner)
+            own = {name for name in secret & value.keys() if value[name] != HIDDEN}
+            inner = (self.secrets_in(each, secret) for each in value.values())
+            return (self.redact & value.keys()).union(own, *inner)
         if isinstance(value, list):
-            return frozenset().union(*map(self.secrets_in, value))
+            return frozenset().union(*(self.secrets_in(each, secret) for each in value))
         return frozenset()
 
     def sees(self, lane: str) -> bool:
@@ -71,62 +71,73 @@ class Veil:
         """Why somebody did something, as they wrote it."""
         return HIDDEN if text and self.hides_values else text
 
-    def tags(self, tags: object) -> Any:  # noqa: ANN401 - JSON as it is shown
-        """Tags as they are shown."""
+    def tags(self, tags: object, secret: AbstractSet[str] = frozenset()) -> Any:  # noqa: ANN401 - JSON
+        """Tags as they are shown, of a task that has secret ones of its own."""
         if not isinstance(tags, dict):
             # No eventq wrote these.
-            return HIDDEN if self.hides_some else tags
+            return HIDDEN if self.hides_some or secret else tags
         return {
-            name: HIDDEN if self.hides_values or name in self.redact else value
+            name: HIDDEN if self.hides_values or name in self.redact or name in secret else value
             for name, value in tags.items()
         }
 
-    def of_tags(self, texts: Iterable[bytes]) -> TaskVeil:
+    def of_tags(self, texts: Iterable[bytes], secret: Iterable[str] = ()) -> TaskVeil:
         """What is shown of what else was said about a task that has had all these tags."""
-        return TaskVeil(self, texts)
+        return TaskVeil(self, texts, frozenset(secret))
 
-    def of_scope(self, scope: Scope) -> TaskVeil:
-        """What is shown of what was said about a pause."""
-        tags = {name: Raw(text.encode()) for name, text in scope.tags}
-        return TaskVeil(self, [msgspec.json.encode(tags)])
-
-    def bucket(self, value: str | None) -> str | None:
-        """The value that a limit is counted by: any tag's, or a text that holds one's."""
-        return HIDDEN if value is not None and self.hides_some else value
-
-    def scope(self, scope: Scope) -> Scope:
-        """What a pause is about."""
-        hides = self.hides_values
-        tags = [(n, HIDDEN if hides or n in self.redact else text) for n, text in scope.tags]
-        return replace(scope, tags=tuple(tags), value=self.bucket(scope.value))
-
-    def turns(self, said: Shared) -> str:
-        """Whose turn it is: the shares that have a weight are values."""
-        return turn_words(replace(said, weights={}) if self.hides_some else said)
+    def of_archived(self, secret: Iterable[str]) -> TaskVeil:
+        """The same of a task whose secret tags are not known any more: none of its values."""
+        return TaskVeil(self, (), frozenset(secret), hides_values=True)
 
 
 class TaskVeil:
     """What is shown of results, errors and log lines of one task, whose secret values it knows."""
 
-    def __init__(self, veil: Veil, texts: Iterable[bytes]) -> None:
+    def __init__(
+        self,
+        veil: Veil,
+        texts: Iterable[bytes],
+        secret: frozenset[str] = frozenset(),
+        *,
+        hides_values: bool = False,
+    ) -> None:
         self._veil = veil
+        self._own = secret
+        self._names = names = veil.redact | secret
+        self._hides_values = veil.hides_values or hides_values
+        self._is_archived = hides_values
+        held: set[str] = set(secret if hides_values else ())
         found: set[str] = set()
-        for text in texts if veil.redact else ():
-            found.update(_secrets(msgspec.json.decode(text), veil.redact))
+        for text in texts if names else ():
+            tags = msgspec.json.decode(text)
+            if isinstance(tags, dict):
+                held.update(secret & tags.keys())
+                for name in names & tags.keys():
+                    found.update(forms_of(tags[name]))
+        self._held = held
         # The longest first: one may stand in another.
         self._secrets = sorted(found, key=len, reverse=True)
 
     def key(self, key: str, number: int) -> str:
         """What the task is called: by its number where its key holds what is secret."""
-        return str(number) if any(secret in key for secret in self._secrets) else key
+        hides = self._is_archived or any(secret in key for secret in self._secrets)
+        return str(number) if hides else key
 
     def tags(self, tags: object) -> Any:  # noqa: ANN401 - JSON as it is shown
         """Tags, without what is secret in the others."""
-        return self._cleared(self._veil.tags(tags))
+        secret: AbstractSet[str] = self._own
+        if self._is_archived and isinstance(tags, dict):
+            secret = tags.keys()
+        return self._cleared(self._veil.tags(tags, secret))
+
+    def all_tags(self, tags: object) -> Any:  # noqa: ANN401 - JSON as it is shown
+        """The same, with the names of those that are left out of ``tags`` since they are secret."""
+        left = dict.fromkeys(sorted(self._held), HIDDEN)
+        return self.tags({**left, **tags} if isinstance(tags, dict) else tags)
 
     def text(self, text: str) -> str:
         """A message, a traceback or a line."""
-        if self._veil.hides_values:
+        if self._hides_values:
             return HIDDEN if text else text
         return without(text, self._secrets)
 
@@ -135,14 +146,14 @@ class TaskVeil:
 
         Those who see no values see it without what was ``said`` in it.
         """
-        if self._veil.hides_values:
+        if self._hides_values:
             for each in sorted(said, key=len, reverse=True):
                 text = text.replace(each, HIDDEN) if each else text
         return without(text, self._secrets)
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         """A result, or what an attempt saved."""
-        if self._veil.hides_values:
+        if self._hides_values:
             return None if value is None else HIDDEN
         return self._cleared(value)
 
@@ -158,7 +169,7 @@ class TaskVeil:
         for name, value in body.items():
             if name == "tags":
                 shown[name] = self.tags(value)
-            elif self._veil.hides_values and is_value(name, value):
+            elif self._hides_values and is_value(name, value):
                 shown[name] = HIDDEN
             elif isinstance(value, dict):
                 shown[self.words(name)] = self.body(value)
@@ -170,9 +181,9 @@ class TaskVeil:
         if isinstance(value, str):
             return self.words(value)
         if isinstance(value, dict):
-            redact = self._veil.redact
+            names = self._names
             return {
-                self.words(n): HIDDEN if n in redact else self._cleared(v) for n, v in value.items()
+                self.words(n): HIDDEN if n in names else self._cleared(v) for n, v in value.items()
             }
         if isinstance(value, list):
             return [self._cleared(each) for each in value]
@@ -191,12 +202,6 @@ def check_redact(names: Iterable[str]) -> frozenset[str]:
     for name in found:
         check_tag_name(name)
     return found
-
-
-def _secrets(tags: object, names: frozenset[str]) -> Iterable[str]:
-    if isinstance(tags, dict):
-        for name in names & tags.keys():
-            yield from forms_of(tags[name])
 
 
 def safe_text(text: str) -> str:

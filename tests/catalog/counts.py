@@ -59,13 +59,17 @@ def naive_attempts(log: EventLog, at: Point) -> list[EndedAttempt]:
     """All attempts that were over at a point, the last that ended first."""
     running: dict[int, Event] = {}
     found: list[EndedAttempt] = []
+    untold: set[int] = set()
     for event in known_events(log, at.seq):
         body = event.body
+        if type(body) is Created and body.secret:
+            untold.add(event.task)
         if type(body) is Leased:
             running[event.task] = event
         elif type(body) in BECAME and event.task in running:
             lease = running.pop(event.task)
             assert type(lease.body) is Leased
+            says = event.task not in untold
             found.append(
                 EndedAttempt(
                     task=event.task,
@@ -76,7 +80,7 @@ def naive_attempts(log: EventLog, at: Point) -> list[EndedAttempt]:
                     started_at=instant(lease.decided_at),
                     became=BECAME[type(body)],
                     error=body.error.type if type(body) is Failed else None,
-                    message=body.error.message if type(body) is Failed else "",
+                    message=body.error.message if type(body) is Failed and says else "",
                 )
             )
     return found[::-1]

@@ -72,18 +72,27 @@ def naive_record(task: Task, history: list[Event], at: Point) -> TaskRecord:
         last_seq=last.seq,
         last_at=last.decided_at,
         error_type=None if error is None else error.type,
-        error_message="" if error is None else error.message,
+        error_message="" if error is None or task.secret else error.message,
         error_place="" if error is None else place_of(error.traceback),
         flow=task.flow,
         schedule=task.schedule,
         by=tuple(dict.fromkeys(name for name in names if name is not None)),
+        secret=task.secret,
         **said,
     )
 
 
 def _open_tags(task: Task) -> bytes:
-    told = {name: value for name, value in task.tags.items() if name not in task.secret}
-    return msgspec.json.encode(told) if task.secret else task.tags_json
+    if not task.secret:
+        return task.tags_json
+    held = {str(task.tags[name]) for name in task.secret if name in task.tags}
+    held = {text for text in held if len(text) > 2}
+    told = {
+        name: value
+        for name, value in task.tags.items()
+        if name not in task.secret and not any(text in str(value) for text in held)
+    }
+    return msgspec.json.encode(told)
 
 
 def _puts_off(body: object) -> bool:

@@ -41,6 +41,7 @@ TASK_FIELDS = [
     "buckets",
     "share",
     "trace",
+    "secret",
     "last_error",
     "result",
     "result_missing",
@@ -155,8 +156,7 @@ def test_every_option_reaches_the_task(cli: Cli) -> None:
     task = cli.row(*words.split(), "--backoff", "exponential:1s:5m", "--deadline", "90s")
 
     assert list(task) == TASK_FIELDS
-    assert (task["priority"], task["key"]) == (-3, "k")
-    assert (task["name"], task["lane"]) == ("docs.ocr", "heavy")
+    assert [task[n] for n in ("priority", "key", "name", "lane")] == [-3, "k", "docs.ocr", "heavy"]
     created = datetime.fromisoformat(task["created_at"])
     assert datetime.fromisoformat(task["scheduled_at"]) == created + timedelta(hours=2)
     assert datetime.fromisoformat(task["expires_at"]) == created + timedelta(days=7)

@@ -69,8 +69,9 @@ class Story:
         )
         self.now += self.random.choice([0, 1, 1, 4])
         act()
-        self.ours.advance_to(self.now)
-        self.ours.check()
+        for now in (self.now - self.random.choice([0, 0, 0, 7]), self.now):
+            self.ours.advance_to(now)
+            self.ours.check()
 
     def create(self) -> None:
         """A few tasks."""
@@ -215,6 +216,22 @@ def test_full_buckets_are_not_met_one_by_one(
     assert projection.tasks[number].buckets == (Bucket("host", "49"),)
     # Its own, once it is taken.
     assert [route.buckets for route in met] == [(Bucket("host", "49"),)]
+
+
+def test_a_rate_counts_no_lease_of_a_later_instant_than_a_clock_that_is_set_back() -> None:
+    """What it kept back may be leased at once, not only when its wait would have been over."""
+    log, projection = memory_log(), Projection("default")
+    record(log, projection, [(NODE, Limited(limit="smtp", rate=1, per_us=100))], now=1_000)
+    made: list[Draft] = [(NEW, Created(POLICY, limits=(Bucket("smtp"),))) for _ in range(2)]
+    record(log, projection, made, now=1_000)
+    command = SettleAndLease("anna", [], TTL, Vacancy(1))
+    record(log, projection, command.decide(projection, decide.NOTHING, 1_000).events, now=1_000)
+    assert command.decide(projection, decide.NOTHING, 1_050).events == []
+
+    projection.advance_to(900)
+
+    projection.check()
+    assert [number for number, _ in command.decide(projection, decide.NOTHING, 900).events] == [3]
 
 
 def test_an_edit_of_tags_gives_another_share_and_the_bucket_that_was_lacking() -> None:

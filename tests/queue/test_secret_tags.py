@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from eventq import ArgumentError, DuplicateTaskError, Queue, TaskSpec
+from eventq import ArgumentError, Context, DuplicateTaskError, Queue, Task, TaskSpec
 from eventq.catalog.catalog import Catalog
+from eventq.core.secret_tags import open_tags
 from eventq.errors import KeyConflictError
 from eventq.eventlog import open_log
 from tests.support import ManualClock
@@ -128,3 +131,53 @@ def test_no_file_of_the_catalog_has_it(tmp_path: Path) -> None:
     assert b"bob" in written
     assert VALUE.encode() not in written
     assert LATER.encode() not in written
+
+
+@pytest.mark.parametrize("with_catalog", [True, False])
+def test_what_its_errors_say_is_not_searched(tmp_path: Path, *, with_catalog: bool) -> None:
+    """They may tell what is secret: the catalog has their type and place, and no message."""
+    url = f"sqlite:///{tmp_path}/log.db"
+
+    def fail(_ctx: Context, task: Task) -> None:
+        raise ConnectionError(f"not with {task.tags['token']}")
+
+    with Queue(url, max_retries=0) as queue:
+        queue.new(TAGS, key="one", secret=["token"])
+        queue.new({"token": "open"}, key="two")
+        queue.run(fail, until="idle", signals=False)
+        if with_catalog:
+            with closing(Catalog.open(queue.log)) as catalog:
+                catalog.catch_up()
+            written = b"".join(each.read_bytes() for each in tmp_path.glob("*catalog*"))
+            assert b"not with open" in written
+            assert VALUE.encode() not in written
+    with Queue(url) as queue:
+        found = [queue.select(message=text).retry().count for text in (VALUE, "not with", "open")]
+
+        assert found == [0, 1, 1]
+        assert queue.select(error="ConnectionError").retry().count == 2
+        record = queue.select(error="ConnectionError", key="one").retry().sample(1)[0]
+        assert (record.secret, record.error_message) == (("token",), "")
+        assert "test_secret_tags.py" in record.error_place
+
+
+@pytest.mark.parametrize(
+    "token, other, is_told",
+    [
+        (VALUE, f"of {VALUE}.", False),
+        (VALUE, [{"deep": VALUE}], False),
+        (VALUE, {VALUE: 1}, False),
+        (12345, "no 12345", False),
+        ({"x": [VALUE]}, VALUE, False),
+        (VALUE, VALUE[:-1], True),
+        ("ab", "ab", True),
+        (None, "null", True),
+    ],
+)
+def test_what_holds_a_secret_is_not_told_either(token: Any, other: Any, *, is_told: bool) -> None:  # noqa: ANN401
+    """A tag in which the value of a secret one stands, however deep; short ones stand anywhere."""
+    tags = msgspec.json.encode({"token": token, "other": other, "n": 1})
+
+    told = msgspec.json.decode(open_tags(tags, ("token",)))
+
+    assert told == ({"other": other, "n": 1} if is_told else {"n": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
 import traceback
 from collections.abc import Iterator
@@ -26,34 +27,33 @@ from tools.mongod import ReplicaSet
 CANARY = "c4n4ry-of-ada"
 # As it stands in a URL of somebody whose password holds signs.
 WRITTEN = CANARY.replace("-", "%2D")
-READING = [
-    *(["ls"], ["show", "img/0"], ["history", "img/0"], ["state"], ["why", "img/0"], ["stats"]),
-    *(
-        ["tail"],
-        ["verify"],
-        ["schedules"],
-        ["limits"],
-        ["pauses"],
-        ["followers"],
-        ["flow", "doc:1"],
-    ),
-    *(
-        ["find"],
-        ["report"],
-        ["replay"],
-        ["snapshot", "create"],
-        ["catalog", "info"],
-        ["export", "img/0"],
-    ),
-    *(
-        ["sql", "SELECT 1"],
-        ["diff", "1", "end"],
-        ["whatif"],
-        ["metrics"],
-        ["bulk"],
-        ["health", "x"],
-    ),
-]
+READING = """\
+ls
+show img/0
+history img/0
+state
+why img/0
+stats
+tail
+verify
+schedules
+limits
+pauses
+followers
+flow doc:1
+find
+report
+replay
+snapshot create
+catalog info
+export img/0
+sql 'SELECT 1'
+diff 1 end
+whatif
+metrics
+bulk
+health x
+"""
 BROKEN = [
     "mongodb://ada:{}@127.0.0.1:1/db?serverSelectionTimeoutMS=100",
     "mongodb://ada:{}@[bad/db",
@@ -98,14 +98,14 @@ def check_unseen(*texts: str) -> None:
     assert not [text for text in texts if CANARY in text or WRITTEN in text]
 
 
-@pytest.mark.parametrize("words", READING, ids=" ".join)
+@pytest.mark.parametrize("line", READING.splitlines())
 def test_no_command_shows_it(
-    url: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By EVENTQ_URL or by a file, in text and in JSON, also where the command fails."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "url").write_text(f"{url}\n")
-    by_file = ["--url-file", "url"]
+    words, by_file = shlex.split(line), ["--url-file", "url"]
 
     results = [
         CliRunner().invoke(main, [*words, "--json"], env={"EVENTQ_URL": url}),

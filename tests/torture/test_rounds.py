@@ -1,4 +1,4 @@
-"""Rounds of an attack: options, counts that are kept, and what a killed one leaves behind."""
+"""Rounds of an attack: options, counts that are kept, figures, and what a killed one leaves."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.harness import until
-from tools.places import begun, clear, own_folder
+from tools.figures import LINE_CHARACTERS, lines_of
+from tools.folders import clear, own_folder, prefix_of
 from tools.rounds import INTERRUPTED, WRONG, ResumeError, Rounds, make_parser, run_asked
 
 MOST_S = 60.0
@@ -27,7 +27,7 @@ def good(_number: int) -> Counter[str]:
 def test_rounds_go_on_where_they_were_broken_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the counts, and without what was played; the report is one more line of a page."""
+    """With the counts, and without what was played; the report is one more item of a page."""
     kept, page = tmp_path / "kept.json", tmp_path / "page.md"
     page.write_text("# Figures\n")
     played: list[int] = []
@@ -44,14 +44,15 @@ def test_rounds_go_on_where_they_were_broken_off(
 
     assert (played, failed) == ([0, 1, 2, 3, 4], [1])
     assert "this one is bad" in capsys.readouterr().out
-    [_, line] = page.read_text().splitlines()
+    [_, line, counts] = page.read_text().splitlines()
     assert line.startswith("- Test, ")
-    assert line.endswith("5 rounds in 0 s; 1 failed: 1. 8 good.")
+    assert line.endswith("5 rounds in 0 s; 1 failed: 1.")
+    assert counts == "  - good (8)"
 
 
-def asked(rounds: Rounds, *words: str, play: Callable[[int], Counter[str]] = good) -> int:
+def asked(rounds: Rounds, *words: str) -> int:
     """The exit code of an attack that is called with these words."""
-    return run_asked(rounds, make_parser("tools.test", None, rounds=3).parse_args(words), play)
+    return run_asked(rounds, make_parser("tools.test", None, rounds=3).parse_args(words))
 
 
 def test_who_breaks_it_off_loses_no_count(
@@ -135,16 +136,50 @@ def test_an_option_that_leads_nowhere_is_told_at_once(
 
 def test_a_round_behind_the_last_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """An attack with so many cases has no others."""
-    assert asked(Rounds("Test", good, most=3), "--round", "3") == WRONG
+    assert asked(Rounds("Test", good, end=3), "--round", "3") == WRONG
     assert capsys.readouterr().err == "--round 3: the last one is 2\n"
-    assert asked(Rounds("Test", good, most=3), "--round", "2") == 0
+    assert asked(Rounds("Test", good, end=3), "--round", "2") == 0
+
+
+def test_of_what_is_measured_the_highest_is_told() -> None:
+    """Other counts are added up."""
+    rounds = Rounds("Test", lambda number: Counter({"tasks": 2, "most MiB of WAL": 3 - number}))
+
+    rounds.run(4)
+
+    assert rounds.outcomes == Counter({"tasks": 8, "most MiB of WAL": 3})
+
+
+def test_figures_are_lines_that_can_be_read(tmp_path: Path) -> None:
+    """An item for each kind of outcomes, below that of the run; none is longer than a line."""
+    page = tmp_path / "page.md"
+    page.write_text("# Figures\n")
+    outcomes = Counter({f"wal, cut: came to {number}": 1_000 for number in range(20)})
+    rounds = Rounds("Test", lambda _: outcomes)
+
+    rounds.run(1)
+    rounds.report(page)
+
+    assert lines_of(Counter({"at: refused": 2_000, "tasks": 3, "all": 1, "at: same": 1})) == [
+        "all (1); tasks (3)",
+        "at: refused (2,000); same (1)",
+    ]
+    lines = page.read_text().splitlines()
+    assert [line for line in lines if line.startswith("  - ")] == [lines[2]]
+    assert max(map(len, lines)) <= LINE_CHARACTERS
+    assert " ".join(page.read_text().split()).count("(1,000)") == 20
 
 
 def test_what_a_killed_attack_has_left_is_removed(tmp_path: Path) -> None:
     """Its folder, by the next one; those of processes that live, and of others, stay."""
     with subprocess.Popen(["true"]) as ended:
         pass
-    names = [f"attack-{ended.pid}-a", f"{begun('attack')}b", "attack-c-d", f"other-{ended.pid}-e"]
+    names = [
+        f"attack-{ended.pid}-a",
+        f"{prefix_of('attack')}b",
+        "attack-c-d",
+        f"other-{ended.pid}-e",
+    ]
     for name in names:
         (tmp_path / name / "in").mkdir(parents=True)
 

@@ -28,6 +28,8 @@ def test_nothing_grows_while_tasks_come_and_go() -> None:
     assert outcomes["restarts"] == outcomes["stuck readers"] == 1
     assert outcomes["archives"] >= 1
     assert outcomes["given up"] > 0
+    assert outcomes["most KiB of memory"] > outcomes["most KiB of memory gained"]
+    assert outcomes["most KiB of WAL"] > 0
     assert outcomes["tasks"] == sum(outcomes[k] for k in ("completed", "given up", "cancelled"))
 
 

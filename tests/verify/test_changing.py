@@ -82,3 +82,33 @@ def test_what_does_not_fit_is_found(old: str, new: str) -> None:
     assert verify(log).findings == ()
     assert {"bulk", "undo"} & {finding.rule for finding in verify(other).findings}
     assert any(finding.invariant == 20 for finding in checker.finish())
+
+
+@pytest.mark.parametrize(
+    "seq, old, new",
+    [
+        (2, ',"secret":["t"]', ""),
+        (2, '"secret":["t"]', '"secret":["t","n"]'),
+        (3, '"priority":', '"secret":["t"],"priority":'),
+        (5, ',"secret":["t"]', ""),
+    ],
+)
+def test_what_a_task_calls_secret_stays_so(seq: int, old: str, new: str) -> None:
+    """An edit, or what brings the task back, that says otherwise is found by both."""
+    with Queue(f"memory://{uuid.uuid4().hex}") as queue:
+        queue.new({"t": "x", "n": 1}, key="one", secret=["t"])
+        queue.update("one", tags={"t": "y", "n": 2})
+        queue.update("one", priority=3)
+        queue.cancel("one")
+        queue.retry("one")
+        queue.undo(2).apply()
+        log = told_again(queue.log, lambda _seq, text: text)
+    other = told_again(log, lambda at, text: text.replace(old, new) if at == seq else text)
+    checker = Checker(log.namespace)
+    for commit in raw_commits(other):
+        checker.add(commit)
+
+    check_log(log)
+    found = verify(other, limit=9).findings
+    assert [(each.seq, each.rule) for each in found][:1] == [(seq, "secret" if seq < 5 else "move")]
+    assert any(finding.invariant == 4 and finding.seq == seq for finding in checker.finish())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -9,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from html import unescape
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
 import eventq
+from eventq.archive import archive_events, delete_archived
 from eventq.catalog.catalog import Catalog
 from eventq.core.task import TaskState
 from eventq.web.access import Right
 from eventq.web.pages.tasks import COLUMNS, ORDERS
 from eventq.web.routes import PAGES
+from eventq.web.secret_texts import HIDDEN
 from tests.web.desk import Desk, MakeDesk
 
 CANARY = "c4n4ry+<ada>@example.org"
@@ -30,8 +34,11 @@ LEAST_PAGES = 300
 PATIENT_S = 60.0
 
 
-def leak(queue: eventq.Queue) -> None:
-    """A secret wherever users can put one beside its tag, in tasks of all kinds."""
+def leak(queue: eventq.Queue, own: list[str]) -> None:
+    """A secret wherever users can put one beside its tag, in tasks of all kinds.
+
+    ``own`` are the tags that the tasks themselves call secret.
+    """
     queue.limit("smtp", running=1, per="email")
     queue.limit("host", running=1)
     queue.fair(per="email", weights={CANARY: 3})
@@ -45,31 +52,38 @@ def leak(queue: eventq.Queue) -> None:
         return {"sent": [task.tags["email"]]}
 
     secret = {"email": CANARY, "copy": f"cc {CANARY}", "deep": {"to": [CANARY]}}
-    queue.new(secret, key=f"sent/{CANARY}", limits=["smtp"])
-    queue.new({**secret, "fails": 1}, key=f"failed/{CANARY}", max_retries=0)
-    queue.new({"email": OLD}, key=f"moved/{OLD}", delay="1h")
+    queue.new(secret, key=f"sent/{CANARY}", limits=["smtp"], secret=own)
+    queue.new({**secret, "fails": 1}, key=f"failed/{CANARY}", max_retries=0, secret=own)
+    queue.new({"email": OLD}, key=f"moved/{OLD}", delay="1h", secret=own)
     queue.update(f"moved/{OLD}", tags={"email": CANARY}, by="ada", reason=f"not {OLD}, {CANARY}")
     with queue.flow(f"flow/{CANARY}") as flow:
-        first = flow.new(secret, key=f"first/{CANARY}")
-        flow.new(secret, after=[first])
+        first = flow.new(secret, key=f"first/{CANARY}", secret=own)
+        flow.new(secret, after=[first], secret=own)
     queue.run(work, until="idle", signals=False)
-    queue.new(secret, name="nobody", key=f"held/{CANARY}", limits={"host": CANARY}, unique=CANARY)
-    queue.new(secret, name="nobody", key=f"next/{CANARY}", limits={"host": CANARY})
+    host = {"host": CANARY}
+    queue.new(secret, name="nobody", key=f"held/{CANARY}", limits=host, unique=CANARY, secret=own)
+    queue.new(secret, name="nobody", key=f"next/{CANARY}", limits=host, secret=own)
     queue.new({"n": 1}, name="nobody", key="behind", after=[f"held/{CANARY}"])
-    queue.new({"email": CANARY}, name="paused", key=f"paused/{CANARY}", share=CANARY)
-    queue.new(secret, delay="2h", key=f"off/{CANARY}")
+    mail = {"email": CANARY}
+    queue.new(mail, name="paused", key=f"paused/{CANARY}", share=CANARY, secret=own)
+    queue.new(secret, delay="2h", key=f"off/{CANARY}", secret=own)
     queue.cancel(f"off/{CANARY}", by="ada", reason=f"{CANARY} has asked for it")
     queue.pause(name="paused", tags={"email": CANARY}, by="ada", reason=f"{CANARY} bounces")
     queue.pause(limit="host", value=CANARY, by="ada")
-    queue.select(tags={"email": CANARY}, state="expired").retry().apply(by="ada", reason="bulk")
+    tags = {"fails": 1} if own else mail
+    queue.select(tags=tags, state="expired").retry().apply(by="ada", reason="bulk")
 
 
-@pytest.fixture
-def leaky(make_desk: MakeDesk, queue: eventq.Queue) -> Iterator[Desk]:
+@pytest.fixture(params=["redact", "own", "own, no catalog"])
+def leaky(
+    make_desk: MakeDesk, queue: eventq.Queue, request: pytest.FixtureRequest
+) -> Iterator[Desk]:
     """A console that is to hide the tag, over such a queue; one of its tasks runs."""
-    leak(queue)
-    with closing(Catalog.open(queue.log)) as catalog:
-        catalog.catch_up()
+    is_told = request.param == "redact"
+    leak(queue, [] if is_told else ["email"])
+    if request.param != "own, no catalog":
+        with closing(Catalog.open(queue.log)) as catalog:
+            catalog.catch_up()
     begun, goes_on = threading.Event(), threading.Event()
 
     def stay(ctx: eventq.Context, task: eventq.Task) -> None:
@@ -81,7 +95,7 @@ def leaky(make_desk: MakeDesk, queue: eventq.Queue) -> Iterator[Desk]:
     run = threading.Thread(target=lambda: queue.run(stay, names=["nobody"], signals=False))
     run.start()
     begun.wait(PATIENT_S)
-    yield make_desk(redact=["email"])
+    yield make_desk(redact=["email"] if is_told else [])
     goes_on.set()
     queue.stop()
     run.join(PATIENT_S)
@@ -181,8 +195,17 @@ def test_a_secret_leaves_by_no_act(leaky: Desk, caplog: pytest.LogCaptureFixture
     ],
 )
 def test_nothing_is_found_by_a_secret(leaky: Desk, query: dict[str, str]) -> None:
-    """A filter, a file, a plan and a saved filter by one are refused: each would be an oracle."""
+    """A filter, a file, a plan and a saved filter by one are refused: each would be an oracle.
+
+    By tags that are secret of some tasks alone, none of these is found.
+    """
     text = urlencode(query)
+    if not leaky.app.state.console.options.redact:
+        assert leaky.json(f"/tasks?count=true&{text}")["count"] == 0
+        assert leaky.json(f"/tasks?{text}")["rows"] == []
+        assert leaky.asked(f"/export/tasks.jsonl?{text}").text == ""
+        assert leaky.post("/plans", 303, filter=text, action="retry").headers["location"]
+        return
 
     for path in (f"/tasks?{text}", f"/api/tasks?{text}", f"/export/tasks.csv?{text}"):
         assert leaky.asked(path).status_code == HTTPStatus.FORBIDDEN
@@ -218,15 +241,17 @@ GUESSES = [
 
 
 @pytest.mark.parametrize("act", GUESSES)
-@pytest.mark.parametrize("redact", [["email"], []])
+@pytest.mark.parametrize("hides", ["redact", "own", "values"])
 def test_no_act_tells_whether_a_guess_is_right(
-    make_desk: MakeDesk, queue: eventq.Queue, redact: list[str], act: tuple[str, str, str]
+    make_desk: MakeDesk, queue: eventq.Queue, hides: str, act: tuple[str, str, str]
 ) -> None:
     """Edits, pauses and their ends by what is hidden are refused, be it secret or all values."""
     path, field, text = act
-    queue.new({"email": "right"}, name="nobody", key="behind")
-    desk = make_desk(redact=redact)
-    if not redact:
+    own = ["email"] if hides == "own" else []
+    host = {"host": "right"}
+    queue.new({"email": "right"}, name="nobody", key="behind", limits=host, secret=own)
+    desk = make_desk(redact=["email"] if hides == "redact" else [])
+    if hides == "values":
         desk.may(Right.EDIT, Right.PAUSE)
     head = queue.log.head()
     said = {
@@ -264,3 +289,86 @@ def test_tags_that_are_not_hidden_can_be_acted_by(leaky: Desk) -> None:
 
     assert leaky.json("/tasks/behind")["row"]["tags"] == {"n": 2}
     leaky.done("/limits/resume", tags='{"n": 2}')
+
+
+def test_an_edit_leaves_what_a_task_calls_secret_as_it_is(
+    make_desk: MakeDesk, queue: eventq.Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other tags are edited without it; it may be said as it is shown, and not otherwise."""
+    caplog.set_level(logging.DEBUG, "eventq.web")
+    tags = {"email": CANARY, "n": 1}
+    queue.new(tags, name="nobody", key="one", secret=["email", "none"])
+    desk = make_desk()
+    shown = desk.json("/tasks/one")["row"]["tags"]
+    head = queue.log.head()
+
+    assert shown == {"email": HIDDEN, "n": 1}
+    for guess in (CANARY, "wrong"):
+        answer = desk.post("/tasks/one/update", 403, tags=json.dumps({"email": guess}))
+        assert "Tag email is secret" in answer.text
+    assert queue.log.head() == head
+    told = [desk.done("/tasks/one/update", tags='{"n": 2}')]
+    told.append(desk.done("/tasks/one/update", tags=json.dumps({**shown, "n": 3})))
+    task = queue.get("one")
+    assert task is not None
+    assert (task.tags, task.secret) == ({"email": CANARY, "n": 3}, ("email", "none"))
+    assert not any(form in text for text in [*told, *logged(caplog)] for form in FORMS)
+
+
+def test_a_key_of_a_task_with_secrets_tells_nothing_of_it(
+    make_desk: MakeDesk, queue: eventq.Queue
+) -> None:
+    """Neither in what a new task would differ from it, nor that it would not."""
+    queue.new({"email": "right"}, key="taken", secret=["email"])
+    desk = make_desk()
+    head = queue.log.head()
+    for guess in ("right", "wrong"):
+        for secret in ("email", "email, n", ""):
+            tags = f'{{"email": "{guess}"}}'
+            answer = desk.post("/new", 409, key="taken", tags=tags, secret=secret)
+
+            assert "A task has the key taken already; nothing was done." in answer.text
+    assert queue.log.head() == head
+
+
+def test_a_new_task_may_have_secrets(make_desk: MakeDesk, queue: eventq.Queue) -> None:
+    """The form names those that open tasks of the handler have; what it holds is not told."""
+    queue.new({"email": "x", "n": 1}, name="nobody", secret=["email"])
+    desk = make_desk()
+
+    assert 'name="secret" value="email"' in desk.get("/new?name=nobody")
+    tags, named = json.dumps({"email": CANARY}), dict.fromkeys(["secret"], "email")
+    text = desk.done("/new", name="nobody", key="new", tags=tags, **named)
+    task = queue.get("new")
+    assert task is not None
+    assert (task.secret, task.tags) == (("email",), {"email": CANARY})
+    assert not any(form in text for form in FORMS)
+    desk.post("/new", 400, **dict.fromkeys(named, "not a tag"))
+
+
+def test_what_is_archived_of_a_task_with_secrets_is_not_told(
+    make_desk: MakeDesk, queue: eventq.Queue, tmp_path: Path
+) -> None:
+    """Its values are gone with its events, so that nobody knows what may hold one."""
+
+    def work(_ctx: eventq.Context, task: eventq.Task) -> None:
+        raise ConnectionError(f"{task.tags['email']} is not there")
+
+    tags = {"email": CANARY, "copy": f"cc {CANARY}", "to": "ada"}
+    queue.new(tags, key=f"failed/{CANARY}", max_retries=0, secret=["email"])
+    queue.new({"n": 1}, name="nobody")
+    queue.run(work, until="idle", signals=False)
+    with closing(Catalog.open(queue.log)) as catalog:
+        catalog.catch_up()
+    until = queue.log.head()
+    archive_events(queue.log, tmp_path / "archive", until=until)
+    delete_archived(queue.log, tmp_path / "archive", until=until, now=until.at)
+    desk = make_desk()
+    rows = desk.json("/tasks")["rows"]
+
+    assert [(row["key"], row["tags"]) for row in rows if row["number"] == 1] == [
+        ("1", {"email": HIDDEN, "to": HIDDEN})
+    ]
+    pages = [desk.get("/tasks"), str(rows), desk.get("/errors"), desk.get("/charts")]
+    pages.append(desk.get("/export/tasks.csv"))
+    assert not any(form in page for page in pages for form in FORMS)

@@ -14,6 +14,7 @@ from eventq.core.values import ErrorInfo, Scope
 from eventq.errors import shown
 from eventq.runner.describing import describe
 from eventq.web.access import Person, Right
+from eventq.web.rule_veil import NO_SECRETS, RuleVeil, secrets_in
 from eventq.web.secret_texts import HIDDEN
 from eventq.web.showing import Veil, check_redact
 
@@ -111,9 +112,10 @@ def test_who_sees_no_values_sees_none() -> None:
         "ValueError", HIDDEN, HIDDEN
     )
     assert hidden.body({"result": 3, "fence": 7}) == {"result": HIDDEN, "fence": 7}
-    assert veil.bucket("mx1") == HIDDEN
+    rules = RuleVeil(veil, NO_SECRETS)
+    assert rules.bucket("smtp", "mx1") == HIDDEN
     scope = Scope(lane="mail", limit="smtp", value="mx1", tags=(("host", '"mx1"'),))
-    assert veil.scope(scope) == Scope("mail", None, "smtp", HIDDEN, (("host", HIDDEN),))
+    assert rules.scope(scope) == Scope("mail", None, "smtp", HIDDEN, (("host", HIDDEN),))
 
 
 def test_tags_that_no_eventq_wrote_are_shown_or_hidden_whole() -> None:
@@ -126,3 +128,17 @@ def test_a_name_that_no_tag_can_have_is_refused() -> None:
     """A misspelled name would hide nothing."""
     with pytest.raises(eventq.ArgumentError):
         check_redact(["not a tag"])
+
+
+def test_a_limit_that_is_counted_by_a_secret_tag_tells_no_value() -> None:
+    """Of no task, while the tag is secret for one that is open, also where that is in no limit."""
+    with eventq.Queue("memory://") as queue:
+        queue.set_limit("smtp", running=1, per="email")
+        queue.set_limit("disk", running=1, per="host")
+        queue.new({"email": "right"}, secret=["email"])
+        with queue._node.reading() as projection:
+            rules = RuleVeil(veil_of(SEES), secrets_in(projection))
+
+    assert rules.bucket("smtp", "ada") == HIDDEN
+    assert rules.bucket("disk", "ada") == "ada"
+    assert rules.scope(Scope(limit="smtp", value="ada")).value == HIDDEN

@@ -17,10 +17,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from tools.folders import own_folder
 from tools.fuzz import DECODERS
 from tools.fuzz.guided import is_guided
-from tools.places import own_folder
-from tools.rounds import Rounds, at_least_one, end_at_sigterm, make_parser, run_asked
+from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 
 RUNS = 1_000_000
 ROOT = Path(__file__).parent.parent.parent
@@ -35,20 +35,19 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=DECODERS, help="this decoder alone")
     parser.add_argument("--corpus", type=Path, help="a folder to keep what was learned")
-    arguments = parser.parse_args()
-    end_at_sigterm()
-    names = [arguments.only] if arguments.only else list(DECODERS)
-    seconds = 0 if arguments.minutes is None else max(1, int(60 * arguments.minutes / len(names)))
+    asked = begin(parser)
+    names = [asked.only] if asked.only else list(DECODERS)
+    seconds = 0 if asked.minutes is None else max(1, int(60 * asked.minutes / len(names)))
     with own_folder("eventq-fuzz") as folder:
-        corpus = (arguments.corpus or folder).absolute()
+        corpus = (asked.corpus or folder).absolute()
 
         def play(number: int) -> Counter[str]:
             name = names[number]
-            return Counter({f"runs of {name}": _fuzzed(name, arguments.runs, seconds, corpus)})
+            return Counter({f"runs: {name}": _fuzzed(name, asked.runs, seconds, corpus)})
 
         title = f"Fuzzing by {'atheris' if is_guided() else 'hypothesis'}"
-        title += f", {arguments.only}" if arguments.only else ""
-        return run_asked(Rounds(title, play, most=len(names)), arguments, play)
+        title += f", {asked.only}" if asked.only else ""
+        return run_asked(Rounds(title, play, end=len(names)), asked)
 
 
 def _fuzzed(name: str, runs: int, seconds: int, corpus: Path) -> int:

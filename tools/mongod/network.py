@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from tools.places import lives
+from tools.folders import lives
 
 # Networks for measurements, which no host has: one for each set that stands at a time.
 NETWORKS = [f"198.{18 + number // 256}.{number % 256}" for number in range(512)]

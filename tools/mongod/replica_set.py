@@ -23,8 +23,8 @@ from typing import Any, Self
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
+from tools.folders import clear, prefix_of
 from tools.mongod.network import Network
-from tools.places import begun, clear
 
 HOST = "127.0.0.1"
 NAME = "rs0"
@@ -163,7 +163,7 @@ class ReplicaSet:
         program = find_program()
         clear(FOLDER, Path(tempfile.gettempdir()))
         self._own_folder = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix=begun(FOLDER)))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix=prefix_of(FOLDER)))
         self._replicated = replicated
         self.network = network
         self.members = [

@@ -16,14 +16,13 @@ nothing. For example::
 
 from __future__ import annotations
 
-import logging
 import sys
 from functools import partial
 from pathlib import Path
 
 from tools.powercut import CUTS_A_ROUND, LEVELS, play
 from tools.powercut.witness import can_trace, compare
-from tools.rounds import Rounds, at_least_one, end_at_sigterm, make_parser, run_asked
+from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 
 ROUNDS = 100
 
@@ -37,18 +36,15 @@ def main() -> int:
     parser.add_argument(
         "--witness", action="store_true", help="compares a record with a trace by strace"
     )
-    arguments = parser.parse_args()
-    end_at_sigterm()
-    # What eventq warns of is what is done to it here.
-    logging.disable(logging.CRITICAL)
-    level = arguments.synchronous
-    if arguments.witness and not can_trace():
+    asked = begin(parser)
+    level = asked.synchronous
+    if asked.witness and not can_trace():
         parser.error("--witness needs the program strace, and leave to trace")
-    if arguments.witness:
+    if asked.witness:
         print(compare(level))
         return 0
-    one = partial(play, level=level, cuts=arguments.cuts, keep=arguments.keep)
-    return run_asked(Rounds(f"Power cuts, synchronous={level}", one), arguments, one)
+    one = partial(play, level=level, cuts=asked.cuts, keep=asked.keep)
+    return run_asked(Rounds(f"Power cuts, synchronous={level}", one), asked)
 
 
 if __name__ == "__main__":

@@ -15,19 +15,19 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from tools.places import own_folder
-from tools.powercut.record import (
+from tools.folders import own_folder
+from tools.powercut.record import Recorder
+from tools.powercut.steps import (
     FolderSynced,
     Made,
     Record,
-    Recorder,
     Renamed,
     Synced,
     Truncated,
     Unlinked,
     Wrote,
 )
-from tools.powercut.run import run
+from tools.powercut.workload import run
 
 CALLS = "pwrite64,ftruncate,fsync,fdatasync,rename,unlink"
 # No write is longer: SQLite writes pages.

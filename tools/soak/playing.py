@@ -21,8 +21,9 @@ from eventq.host.clock import SystemClock
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import projection_at
 from eventq.verify import base_at_start, verify
-from tools.places import own_folder
-from tools.soak.measuring import MIB, Sample, grown, judge, sample
+from tools.folders import own_folder
+from tools.rounds import MOST
+from tools.soak.measuring import KIB, LEAST_SAMPLES, MIB, Sample, grown, judge, sample
 from tools.soak.worker import ARCHIVE, MADE, open_queue
 
 TASKS_A_ROUND = 250_000
@@ -49,7 +50,7 @@ PATIENCE_S = 120.0
 
 
 def play(
-    number: int,
+    _number: int,
     *,
     tasks: int = TASKS_A_ROUND,
     minutes: float | None = None,
@@ -66,10 +67,9 @@ def play(
         with Soak(folder, worker) as soak:
             soak.go_on(tasks, looks, None if minutes is None else minutes * 60)
             soak.end()
-            print(f"round {number}: {soak.figures()}", flush=True)
             findings = soak.findings()
-    assert not findings, "; ".join(findings)
-    return soak.outcomes
+    assert not findings, f"{'; '.join(findings)}; {soak.measured()}"
+    return Counter({**soak.outcomes, **soak.measured()})
 
 
 class Soak:
@@ -153,25 +153,38 @@ class Soak:
             found.append(f"a follower is {max(self._lag_events)} events behind")
         return found
 
-    def figures(self) -> str:
-        """What was measured."""
-        lasting = [samples for samples in self._samples if samples]
-        memory = [each.memory_bytes / MIB for samples in lasting for each in samples]
-        more = [grown([each.memory_bytes for each in s]) / MIB for s in lasting if len(s) > 4]
-        threads = [each.threads for samples in lasting for each in samples]
-        files = [each.files for samples in lasting for each in samples]
-        seconds = time.monotonic() - self._started_s
-        return (
-            f"{self.outcomes['tasks']:,} tasks in {seconds:,.0f} s; memory at the most "
-            f"{max(memory):.0f} MiB, grown by {max(more, default=0):+.1f} MiB; threads "
-            f"{min(threads)}-{max(threads)}, files {min(files)}-{max(files)}; WAL at the most "
-            f"{max(self._wal) / MIB:.1f} MiB, beside a stuck reader "
-            f"{self._wal_beside_reader / MIB:.1f} MiB; a follower at the most "
-            f"{max(self._lag_events)} events behind"
-        )
+    def measured(self) -> Counter[str]:
+        """The highest that was measured of any process, the WAL and the followers."""
+        lasting = [samples for samples in self._samples if len(samples) >= LEAST_SAMPLES]
+        every = [each for samples in lasting for each in samples]
+        gained = [int(grown([each.memory_bytes for each in samples])) for samples in lasting]
+        highest = {
+            "KiB of memory": max((each.memory_bytes for each in every), default=0) // KIB,
+            "KiB of memory gained": max(gained, default=0) // KIB,
+            "threads": max((each.threads for each in every), default=0),
+            "open files": max((each.files for each in every), default=0),
+            "KiB of WAL": max(self._wal, default=0) // KIB,
+            "KiB of WAL beside a reader": self._wal_beside_reader // KIB,
+            "events that a follower was behind": max(self._lag_events, default=0),
+        }
+        return Counter({f"{MOST}{name}": value for name, value in highest.items()})
 
     def _look(self, queue: eventq.Queue, looks: int) -> None:
         """Measures, and does what is to be done so often."""
+        self._measure(queue, looks)
+        if looks % RESTART == RESTART // 2:
+            self._stop(self._processes.pop())
+            self._processes.append(self._start())
+            self.outcomes["restarts"] += 1
+        if looks % CUT == 0:
+            self._cut(queue)
+        if looks % READ == READ // 2:
+            self._stick()
+        elif looks % READ == READ // 2 + STUCK:
+            self._leave()
+
+    def _measure(self, queue: eventq.Queue, looks: int) -> None:
+        """Samples the processes that last, the WAL and the followers."""
         for process, samples in zip(self._processes, self._samples, strict=False):
             if process.poll() is not None:
                 self._found.append(f"a process ended by itself with {process.returncode}")
@@ -183,16 +196,6 @@ class Soak:
         else:
             self._wal.append(size)
         self._lag_events.append(max((each.lag_events for each in queue.followers()), default=0))
-        if looks % RESTART == RESTART // 2:
-            self._stop(self._processes.pop())
-            self._processes.append(self._start())
-            self.outcomes["restarts"] += 1
-        if looks % CUT == 0:
-            self._cut(queue)
-        if looks % READ == READ // 2:
-            self._stick()
-        elif looks % READ == READ // 2 + STUCK:
-            self._leave()
 
     def _cut(self, queue: eventq.Queue) -> None:
         """Moves all but the newest events into the archive."""

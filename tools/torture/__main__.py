@@ -14,12 +14,11 @@ For example::
 
 from __future__ import annotations
 
-import logging
 import sys
 from functools import partial
 from pathlib import Path
 
-from tools.rounds import Rounds, at_least_one, end_at_sigterm, make_parser, run_asked
+from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 from tools.torture.playing import KILLS_A_ROUND, play
 
 ROUNDS = 20
@@ -30,11 +29,9 @@ def main() -> int:
     parser = make_parser("tools.torture", __doc__, rounds=ROUNDS)
     parser.add_argument("--kills", type=at_least_one, default=KILLS_A_ROUND, help="of a round")
     parser.add_argument("--keep", type=Path, help="a folder for what has failed")
-    arguments = parser.parse_args()
-    end_at_sigterm()
-    logging.disable(logging.CRITICAL)
-    one = partial(play, kills=arguments.kills, keep=arguments.keep)
-    return run_asked(Rounds("Torture", one), arguments, one)
+    asked = begin(parser)
+    one = partial(play, kills=asked.kills, keep=asked.keep)
+    return run_asked(Rounds("Torture", one), asked)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,9 @@ Examples:
     "--exclusive", multiple=True, metavar="VALUE", help="Of such tasks one runs at a time."
 )
 @click.option("--share", metavar="SHARE", help="Whose turn it is among equals.")
+@click.option(
+    "--secret", multiple=True, metavar="TAG", help="Nobody is shown this tag but its worker."
+)
 @placed
 def new(
     *,
@@ -128,6 +131,7 @@ def new(
         _create_many(place, source, given)
         return
     tags_given = joined_tags(tags, "tags") if json_tags is None else _object(json_tags)
+    _check_secret(given.get("secret"), tags_given)
     with place.open(create=True) as queue:
         _say_keys(place, [queue.new(tags_given, **given)])
 
@@ -139,7 +143,7 @@ def _create_many(place: Place, source: Iterable[bytes], options: dict[str, Any])
         if not line.strip():
             continue
         try:
-            specs.append(_spec(line))
+            specs.append(_spec(line, options.get("secret")))
         except ArgumentError as error:
             raise _at_line(number, error.argument, error) from error
         lines.append(number)
@@ -162,8 +166,8 @@ def _say_keys(place: Place, tasks: list[Task]) -> None:
             say(visible(task.key))
 
 
-def _spec(line: bytes) -> TaskSpec:
-    """The task of one line."""
+def _spec(line: bytes, secret: object) -> TaskSpec:
+    """The task of one line; ``secret`` are names of its tags unless it has its own."""
     try:
         fields = parse_json(line)
     except ValueError as error:
@@ -179,7 +183,18 @@ def _spec(line: bytes) -> TaskSpec:
     if "backoff" in fields:
         fields["backoff"] = parse_backoff(fields["backoff"])
     tags = fields.pop("tags", None)
+    _check_secret(fields.get("secret", secret), tags)
     return TaskSpec(tags, **fields)
+
+
+def _check_secret(names: object, tags: object) -> None:
+    """Raises ArgumentError for a name of no tag: misspelled, it would hide nothing."""
+    if not isinstance(names, tuple | list) or not isinstance(tags, dict | None):
+        # The library refuses these.
+        return
+    for name in names:
+        if name not in (tags or {}):
+            raise ArgumentError("secret", name, f"one of the tags ({', '.join(tags or {}) or '-'})")
 
 
 def _at_line(number: int, argument: str, error: ArgumentError) -> ArgumentError:

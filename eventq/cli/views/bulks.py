@@ -13,7 +13,7 @@ ERROR_CHARACTERS = 60
 def _error(record: TaskRecord) -> str:
     if record.error_type is None:
         return "-"
-    message = f"{record.error_type}: {record.error_message}"
+    message = f"{record.error_type}: {record.error_message}".rstrip(": ")
     return short(visible(message), ERROR_CHARACTERS)
 
 

@@ -266,7 +266,7 @@ FIELDS: dict[type, dict[str, Getter]] = {
     Task: _getters(
         "key number namespace name lane needs state priority tags created_at scheduled_at "
         "expires_at started_at finished_at age_us=age attempt retry_count lapses snoozes worker "
-        "progress saved schedule due buckets share trace "
+        "progress saved schedule due buckets share trace secret "
         "last_error result result_missing final_reason policy unique newer after if_failed given "
         "flow role cause",
         newer=lambda task: _newer(task.newer),
@@ -276,7 +276,8 @@ FIELDS: dict[type, dict[str, Getter]] = {
     ListedTask: _getters("*=task waits_for source"),
     TaskRecord: _getters(
         "key number name lane state priority tags attempts created_at scheduled_at ended_at "
-        "last_seq last_at waited_us ran_us error nodes flow schedule by lapses refused ran_twice",
+        "last_seq last_at waited_us ran_us error nodes flow schedule by lapses refused ran_twice "
+        "secret",
         tags=lambda record: msgspec.json.decode(record.tags_json),
         error=_error_met,
     ),

@@ -26,7 +26,7 @@ def handler_json(handler: AnyHandler) -> dict[str, Any]:
     return {
         "name": handler.name,
         "lane": _lane(handler),
-        "signature": handler.signature.text,
+        "signature": handler.signature_text,
         "async": handler.is_async,
         "context": handler.signature.takes_context,
         "options": _options(handler),

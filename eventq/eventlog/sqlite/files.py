@@ -16,6 +16,7 @@ from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUna
 from eventq.eventlog.durable import sync_directory
 from eventq.eventlog.file_lock import FILE_MODE, FileLock
 from eventq.eventlog.sqlite import schema
+from eventq.eventlog.sqlite.views import VIEWS
 
 # Where locks or shared memory do not work between hosts, or not at all.
 NETWORK_FILESYSTEMS = {
@@ -286,7 +287,7 @@ def _make(path: str) -> None:
             try:
                 connection.execute(
                     f"BEGIN;{schema.MARKS}{schema.TABLES}{schema.GUARDS}{schema.DELETE_GUARD}"
-                    f"{schema.VIEWS}COMMIT;"
+                    f"{VIEWS}COMMIT;"
                 )
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:

@@ -38,7 +38,8 @@ from eventq.replay.fold import commits_back, stored_kind
 from eventq.replay.points import Point
 from eventq.replay.rule_words import limit_words, scope_words
 from eventq.web.kept_catalog import CatalogLackingError
-from eventq.web.naming import veils_of
+from eventq.web.naming import by_number, veils_of
+from eventq.web.rule_veil import RuleVeil, rule_veil
 from eventq.web.secret_texts import HIDDEN
 from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
@@ -163,8 +164,8 @@ def change_rows(sight: Sight, found: ChangesFound, veil: Veil) -> list[ChangeRow
     """Changes as they are shown, but for those of tasks that are not theirs to see."""
     numbers = {each.task: None for each in found.changes if each.task != NODE}
     records = {each.number: each for each in records_of(sight.log, numbers, sight.point)}
-    tags = {number: record.tags_json for number, record in records.items()}
-    hidden = veils_of(sight.log, tags, veil)
+    hidden = veils_of(sight.log, by_number(records.values()), veil)
+    rules = rule_veil(sight, veil)
     rows = []
     for each in found.changes:
         record = records.get(each.task)
@@ -172,7 +173,7 @@ def change_rows(sight: Sight, found: ChangesFound, veil: Veil) -> list[ChangeRow
             continue
         if record is not None and not veil.sees(record.lane):
             continue
-        told = _told(sight, each, found, veil)
+        told = _told(sight, each, found, rules)
         shown = told.hidden if record is None else hidden(record.number)
         if told.is_seen:
             rows.append(
@@ -271,7 +272,8 @@ def _may_be_by_hand(commit: Commit, place: int) -> bool:
     return not (is_behind and stored_kind(commit.bodies[place - 1]) == "failed")
 
 
-def _told(sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil) -> ToldChange:
+def _told(sight: Sight, change: AskedChange, found: ChangesFound, rules: RuleVeil) -> ToldChange:
+    veil = rules.veil
     plain = veil.of_tags(())
     if change.task != NODE:
         return ToldChange(change.kind, plain)
@@ -281,7 +283,8 @@ def _told(sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil) ->
         return ToldChange(f"{change.kind} (archived)", plain, is_seen=veil.lanes is None)
     if isinstance(body, Bulk):
         selector = "" if not body.selector else bytes(body.selector).decode()
-        shows = not veil.hides_some
+        tags = _selected_tags(selector)
+        shows = not veil.hides_some and rules.names.isdisjoint(tags)
         many = ManyRow(
             body.action,
             body.count,
@@ -289,17 +292,18 @@ def _told(sight: Sight, change: AskedChange, found: ChangesFound, veil: Veil) ->
             selector if shows else HIDDEN if selector else "",
         )
         tasks = "task" if body.count == 1 else "tasks"
-        own = veil.of_tags(_selected_tags(selector))
+        own = veil.of_tags([msgspec.json.encode(tags)], rules.names)
         what = f"{body.action} {body.count:,} {tasks}"
         return ToldChange(what, own, many, is_seen=veil.lanes is None)
-    own = veil.of_scope(body.scope) if isinstance(body, Paused | Resumed) else plain
-    return ToldChange(_rule_words(body, veil), own, is_seen=_is_seen(body, veil))
+    own = rules.about(body.scope) if isinstance(body, Paused | Resumed) else plain
+    return ToldChange(_rule_words(body, rules), own, is_seen=_is_seen(body, veil))
 
 
-def _selected_tags(selector: str) -> list[bytes]:
+def _selected_tags(selector: str) -> dict[str, Any]:
     """The tags that a change to many was about."""
     said = msgspec.json.decode(selector) if selector.startswith("{") else {}
-    return [msgspec.json.encode(said["tags"])] if "tags" in said else []
+    tags: dict[str, Any] = said.get("tags", {})
+    return tags
 
 
 def _is_seen(body: object, veil: Veil) -> bool:
@@ -311,23 +315,23 @@ def _is_seen(body: object, veil: Veil) -> bool:
     return True
 
 
-def _rule_words(body: object, veil: Veil) -> str:
+def _rule_words(body: object, rules: RuleVeil) -> str:
     """What was said of who may run when, in words."""
     words = _WORDS.get(type(body))
-    return str(getattr(body, "kind", "changed")) if words is None else words(body, veil)
+    return str(getattr(body, "kind", "changed")) if words is None else words(body, rules)
 
 
-def _pause_words(body: Any, veil: Veil) -> str:  # noqa: ANN401 - Paused or Resumed
-    return f"{body.kind} {scope_words(veil.scope(body.scope))}"
+def _pause_words(body: Any, rules: RuleVeil) -> str:  # noqa: ANN401 - Paused or Resumed
+    return f"{body.kind} {scope_words(rules.scope(body.scope))}"
 
 
-_WORDS: dict[type, Callable[[Any, Veil], str]] = {
+_WORDS: dict[type, Callable[[Any, RuleVeil], str]] = {
     Paused: _pause_words,
     Resumed: _pause_words,
-    Limited: lambda body, _veil: limit_words(body),
-    Shared: lambda body, veil: veil.turns(body),
+    Limited: lambda body, _: limit_words(body),
+    Shared: lambda body, rules: rules.turns(body),
     Planned: lambda body, _: f"schedule {body.schedule} {'paused' if body.paused else 'set'}",
-    Unplanned: lambda body, _veil: f"schedule {body.schedule} removed",
-    Ticked: lambda body, _veil: f"schedule {body.schedule}: {body.hand or body.outcome}",
-    Unfollowed: lambda body, _veil: f"follower {body.follower} dropped",
+    Unplanned: lambda body, _: f"schedule {body.schedule} removed",
+    Ticked: lambda body, _: f"schedule {body.schedule}: {body.hand or body.outcome}",
+    Unfollowed: lambda body, _: f"follower {body.follower} dropped",
 }

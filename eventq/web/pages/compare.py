@@ -16,7 +16,8 @@ from eventq.replay.attempts import RecordedAttempt, attempt_of, leases_of
 from eventq.replay.points import Point, find_point
 from eventq.snapshot import TaskDifference
 from eventq.web.filtering import FilterRefusedError
-from eventq.web.naming import find_history, tag_texts, veils_of
+from eventq.web.naming import find_history, veil_of, veils_of
+from eventq.web.rule_veil import RuleVeil, rule_veil
 from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil
 from eventq.web.sight import Sight
 
@@ -25,6 +26,7 @@ TASKS_SHOWN = 200
 TOLD_FIELDS = {
     "state": "state",
     "priority": "priority",
+    "lane": "lane",
     "attempt": "attempts",
     "worker": "node",
     "scheduled_at_us": "to run",
@@ -120,17 +122,17 @@ def _points(sight: Sight, question: CompareQuestion, veil: Veil) -> PointsModel:
     found = diff_points(sight.log, before, after)
     tasks = []
     shown = found.open.tasks[:TASKS_SHOWN]
-    hidden = veils_of(sight.log, {each.number: b"{}" for each in shown}, veil)
+    hidden = veils_of(sight.log, dict.fromkeys(each.number for each in shown), veil)
     for each in shown:
         end = found.elsewhere.get(each.key)
         row = _changed_task(each, end, hidden(each.number))
         if row.fields:
             tasks.append(row)
-    opened = found.open
+    opened, rules = found.open, rule_veil(sight, veil)
     others = [
         *(f"node {each.worker}: {', '.join(each.fields)}" for each in opened.holders),
         *(f"node {each.worker} joined otherwise" for each in opened.members),
-        *(_rule_name(each.rule, veil) for each in opened.rules),
+        *(_rule_name(each.rule, rules) for each in opened.rules),
         *(f"schedule {each.schedule}: {', '.join(each.fields)}" for each in opened.schedules),
         *(f"follower {each.follower}: {', '.join(each.fields)}" for each in opened.followers),
     ]
@@ -154,10 +156,10 @@ def _point(sight: Sight, word: str, name: str) -> Point:
     return found
 
 
-def _rule_name(rule: str, veil: Veil) -> str:
+def _rule_name(rule: str, rules: RuleVeil) -> str:
     """A limit, a pause or the turns; what a pause is about may hold values."""
     is_pause = rule.startswith("pause of ")
-    return "a pause" if is_pause and veil.hides_some else rule
+    return "a pause" if is_pause and rules.hides_some else rule
 
 
 def _changed_task(found: TaskDifference, end: Task | None, hidden: TaskVeil) -> ChangedTask:
@@ -219,7 +221,7 @@ def _side(sight: Sight, key: str, wanted: str, veil: Veil, *, back: int) -> Atte
     found = attempt_of(sight.log.namespace, history, lease)
     if not veil.sees(found.task.lane):
         raise TaskNotFoundError(key)
-    hidden = veil.of_tags(tag_texts(history))
+    hidden = veil_of(history, veil)
     shown = hidden.key(found.task.key, found.task.number)
     return AttemptSide(shown, number, _facts(found, hidden))
 

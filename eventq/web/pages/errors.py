@@ -20,7 +20,7 @@ from eventq.errors import ArgumentError
 from eventq.replay.points import Point
 from eventq.web.filtering import FilterQuestion, filter_text
 from eventq.web.kept_catalog import CatalogLackingError
-from eventq.web.naming import veils_of
+from eventq.web.naming import by_number, veils_of
 from eventq.web.secret_texts import HIDDEN
 from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
@@ -93,8 +93,7 @@ def errors_model(sight: Sight, question: ErrorsQuestion, veil: Veil) -> ErrorsMo
 def _rows(sight: Sight, groups: list[ErrorGroup], veil: Veil) -> list[ErrorRow]:
     numbers = {group.last_task: None for group in groups}
     records = {each.number: each for each in records_of(sight.log, numbers, sight.point)}
-    tags = {number: record.tags_json for number, record in records.items()}
-    hidden = veils_of(sight.log, tags, veil)
+    hidden = veils_of(sight.log, by_number(records.values()), veil)
     rows = []
     for group in groups:
         record = records.get(group.last_task)

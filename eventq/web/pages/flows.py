@@ -11,7 +11,7 @@ from msgspec import Struct
 from eventq.audit.flow import FlowStep, FlowView, take_flow
 from eventq.core.task import FINAL, Task, instant, state_as_of
 from eventq.errors import TaskNotFoundError
-from eventq.web.naming import find_history, key_in, tags_of, veils_of
+from eventq.web.naming import by_number, find_history, key_in, veils_of
 from eventq.web.pages.rows import TaskRow, task_row
 from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
@@ -98,7 +98,7 @@ def flows_model(sight: Sight, question: FlowsQuestion, veil: Veil) -> FlowsModel
 def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
     """One flow. Raises TaskNotFoundError, and ArgumentError for a task that is in none."""
     found = _asked_flow(sight, question.key, veil)
-    hidden = veils_of(sight.log, tags_of(step.task for step in found.steps), veil)
+    hidden = veils_of(sight.log, by_number(step.task for step in found.steps), veil)
     critical, critical_us = critical_path(found)
     steps = [
         FlowStepRow(
@@ -136,7 +136,7 @@ def _asked_flow(sight: Sight, word: str, veil: Veil) -> FlowView:
         key = key_in(find_history(sight.log, word, veil, sight.point))
         return take_flow(sight.log, open_tasks, key, sight.point)
     if word == found.key:
-        hidden = veils_of(sight.log, tags_of(step.task for step in found.steps), veil)
+        hidden = veils_of(sight.log, by_number(step.task for step in found.steps), veil)
         if _hides_flow(found, hidden):
             raise TaskNotFoundError(word)
     else:

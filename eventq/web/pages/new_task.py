@@ -42,6 +42,8 @@ class NewTaskModel(Struct, frozen=True):
     name: str
     signature: str | None
     arguments: list[Argument]
+    secret: list[str]
+    """Names of tags that are secret of tasks of this name that are open."""
     problem: str | None
 
 
@@ -50,6 +52,8 @@ def new_task_model(sight: Sight, question: NewTaskQuestion, veil: Veil) -> NewTa
     del veil
     with sight.seen() as projection:
         members = projection.alive_members(sight.at)
+        tasks = [task for task in projection.tasks.values() if task.rarity is not None]
+    name = question.name or None
     texts: dict[str, str] = {}
     for member in members:
         texts.update(member.joined.signatures)
@@ -67,6 +71,7 @@ def new_task_model(sight: Sight, question: NewTaskQuestion, veil: Veil) -> NewTa
         name=question.name,
         signature=signature,
         arguments=arguments or [],
+        secret=sorted({tag for task in tasks if task.name == name for tag in task.secret}),
         problem=problem,
     )
 

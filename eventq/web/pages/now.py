@@ -21,8 +21,9 @@ from eventq.replay.fold import stored_kind, stored_of
 from eventq.replay.query import unhandled
 from eventq.replay.rule_words import scope_words
 from eventq.replay.rules_now import count_routes
-from eventq.web.naming import tags_of, veils_of
+from eventq.web.naming import by_number, veils_of
 from eventq.web.pages.rows import TaskRow, task_row, task_rows
+from eventq.web.rule_veil import NO_SECRETS, RuleVeil, secrets_in
 from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
@@ -124,11 +125,13 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         unnamed = unhandled(projection, now=now)
         waits = waits_for(projection, state.ready, now)
         pauses = list(projection.governing.pauses.by_scope)
+        has_values = any(each.tags or each.value for each in pauses)
+        secrets = secrets_in(projection) if has_values else NO_SECRETS
     # Outside: tasks never change, and others need the projection.
     groups = [group for group in _groups(found) if veil.sees(group.lane)]
     span_us, rates = _rates(sight.log, state.seq, state.at)
     oldest = [group.oldest_ready_at for group in groups if group.oldest_ready_at is not None]
-    hidden = veils_of(sight.log, tags_of(held.task for held in state.leases), veil)
+    hidden = veils_of(sight.log, by_number(held.task for held in state.leases), veil)
     leases = [_lease(held, now, veil, hidden(held.task.number)) for held in state.leases]
     model = NowModel(
         seq=state.seq,
@@ -147,7 +150,7 @@ def now_model(sight: Sight, question: NowQuestion, veil: Veil) -> NowModel:
         scheduled=task_rows(sight.log, state.waiting, now, veil),
         expiring=task_rows(sight.log, state.expiring, now, veil),
         nodes=nodes,
-        held=_held_words(state.held, pauses, veil),
+        held=_held_words(state.held, pauses, RuleVeil(veil, secrets)),
         unhandled=unnamed,
         unknown=None if state.unknown is None else f"{state.unknown[1]} at {state.unknown[0]}",
     )
@@ -174,9 +177,11 @@ def _of_lanes(model: NowModel, groups: list[Group], tasks: list[Task]) -> NowMod
     )
 
 
-def _held_words(held: Mapping[str, int], pauses: Iterable[Scope], veil: Veil) -> dict[str, int]:
+def _held_words(
+    held: Mapping[str, int], pauses: Iterable[Scope], rules: RuleVeil
+) -> dict[str, int]:
     """How many ready tasks each limit or pause keeps back, without values that are not shown."""
-    words = {scope_words(scope): scope_words(veil.scope(scope)) for scope in pauses}
+    words = {scope_words(scope): scope_words(rules.scope(scope)) for scope in pauses}
     found: Counter[str] = Counter()
     for what, count in held.items():
         kind, _, scope = what.partition(" of ")

@@ -11,7 +11,7 @@ from msgspec import Struct
 from eventq.core.plain import sorted_json
 from eventq.core.task import Task
 from eventq.eventlog.contract import EventLog
-from eventq.web.naming import tags_of, veils_of
+from eventq.web.naming import by_number, veils_of
 from eventq.web.showing import TaskVeil, Veil
 
 
@@ -77,7 +77,7 @@ def task_rows(
 ) -> list[TaskRow]:
     """The same for all that a person may look into."""
     seen = veil.seen_of(tasks)
-    hidden = veils_of(log, tags_of(seen), veil)
+    hidden = veils_of(log, by_number(seen), veil)
     return [task_row(task, now, veil, hidden(task.number), waits) for task in seen]
 
 

@@ -26,14 +26,7 @@ from eventq.replay.blocking import waits_for
 from eventq.replay.rule_words import bucket_words
 from eventq.replay.rules_now import pause_states
 from eventq.runner.standing import StackLine, stack_of
-from eventq.web.naming import (
-    find_history,
-    names_for,
-    renamed,
-    tag_texts,
-    tags_of,
-    veils_of,
-)
+from eventq.web.naming import by_number, find_history, names_for, renamed, veil_of, veils_of
 from eventq.web.pages.rows import TaskRow, task_row, values_of
 from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil, json_tree
 from eventq.web.sight import Sight
@@ -162,7 +155,7 @@ def task_model(sight: Sight, question: TaskQuestion, veil: Veil) -> TaskModel:
     task, waits, around = _in_projection(sight, history)
     task = task.as_of(sight.at)
     _check_seen(task, question.key, veil)
-    hidden = veil.of_tags(tag_texts(history))
+    hidden = veil_of(history, veil)
     names = names_for(sight.log, [waits or ""], around.known.values(), veil)
     said = _said_in(history)
     steps = list(steps_of(sight.log, history))
@@ -208,11 +201,11 @@ def why_model(sight: Sight, question: TaskQuestion, veil: Veil) -> WhyModel:
     found = explain(sight.log, history, sight.point)
     task = found.task
     _check_seen(task, question.key, veil)
-    hidden, said = veil.of_tags(tag_texts(history)), [*_said_in(history), *values_of(task, veil)]
+    hidden, said = veil_of(history, veil), [*_said_in(history), *values_of(task, veil)]
     if veil.hides_values:
         with sight.seen() as projection:
             said += [each.reason for each in pause_states(projection, sight.at)]
-    others = chain(_rivals(found), sight.tasks().values() if veil.redact else ())
+    others = chain(_rivals(found), sight.tasks().values())
     texts = [found.verdict, *found.notes]
     names = names_for(sight.log, texts, others, veil)
     verdict, *notes = [hidden.words(renamed(each, names), said) for each in texts]
@@ -303,7 +296,7 @@ def _in_projection(sight: Sight, history: list[Event]) -> tuple[Task, str | None
 
 
 def _neighbours(sight: Sight, around: Around, numbers: list[int], veil: Veil) -> list[Neighbour]:
-    hidden = veils_of(sight.log, tags_of(around.known.values()), veil)
+    hidden = veils_of(sight.log, by_number(around.known.values()), veil)
     found = []
     for number in numbers:
         task = around.known.get(number)

@@ -15,12 +15,13 @@ from msgspec import Struct
 from eventq.catalog.orders import Order
 from eventq.catalog.record import TaskRecord, place_of
 from eventq.catalog.selector import Selector
+from eventq.core.secret_tags import open_tags
 from eventq.core.task import Task, instant
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog
 from eventq.web.filtering import FilterQuestion, given_of, selector_of
 from eventq.web.kept_catalog import CatalogLackingError
-from eventq.web.naming import veils_of
+from eventq.web.naming import by_number, veils_of
 from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
@@ -124,7 +125,7 @@ def tasks_model(sight: Sight, question: TasksQuestion, veil: Veil) -> TasksModel
 
     Raises ArgumentError, FilterRefusedError and SlowQuestionError.
     """
-    selector = selector_of(question, veil, sight.at)
+    selector = selector_of(question, veil, sight.log, sight.at)
     order, limit = _order(question.order), _limit(question.limit)
 
     def ask(catalog: Any, point: Any) -> tuple[list[TaskRecord], int | None]:  # noqa: ANN401 - of the catalog
@@ -156,7 +157,7 @@ def tasks_model(sight: Sight, question: TasksQuestion, veil: Veil) -> TasksModel
 def found_rows(log: EventLog, records: Iterable[TaskRecord], veil: Veil) -> list[FoundRow]:
     """Tasks as a list has them."""
     found = list(records)
-    hidden = veils_of(log, {each.number: each.tags_json for each in found}, veil)
+    hidden = veils_of(log, by_number(found), veil)
     return [_found_row(each, hidden(each.number)) for each in found]
 
 
@@ -177,7 +178,7 @@ def open_record(task: Task, now: int) -> TaskRecord:
         lane=task.lane,
         state=task.as_of(now).state,
         priority=task.priority,
-        tags_json=task.tags_json,
+        tags_json=open_tags(task.tags_json, task.secret),
         attempts=task.attempt,
         created_at=task.created_at_us,
         scheduled_at=task.scheduled_at_us,
@@ -185,11 +186,12 @@ def open_record(task: Task, now: int) -> TaskRecord:
         last_seq=task.number,
         last_at=0,
         error_type=None if error is None else error.type,
-        error_message="" if error is None else error.message,
+        error_message="" if error is None or task.secret else error.message,
         error_place="" if error is None else place_of(error.traceback),
         nodes=() if task.worker is None else (task.worker,),
         flow=task.flow,
         schedule=task.schedule,
+        secret=task.secret,
     )
 
 
@@ -242,7 +244,7 @@ def _found_row(record: TaskRecord, hidden: TaskVeil) -> FoundRow:
         lapses=record.lapses,
         refused=record.refused,
         ran_twice=record.ran_twice,
-        tags=hidden.tags(msgspec.json.decode(record.tags_json)),
+        tags=hidden.all_tags(msgspec.json.decode(record.tags_json)),
     )
 
 

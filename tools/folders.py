@@ -22,11 +22,11 @@ def own_folder(name: str, *, within: Path | None = None) -> Iterator[Path]:
     """A folder for a block of ``with``; first, those of processes are removed that were killed."""
     parent = Path(tempfile.gettempdir()) if within is None else within
     clear(name, parent)
-    with tempfile.TemporaryDirectory(prefix=begun(name), dir=parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=prefix_of(name), dir=parent) as folder:
         yield Path(folder)
 
 
-def begun(name: str) -> str:
+def prefix_of(name: str) -> str:
     """How the name of a folder begins that `clear` removes once this process has ended."""
     return f"{name}-{os.getpid()}-"
 
