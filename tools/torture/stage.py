@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,8 @@ CALLS = "trace=fdatasync,pwrite64"
 # A process that is told to end has ended by then, on a busy machine; its grace is 10 seconds.
 STOP_S = 60.0
 SAY_S = 1.0
+# What Python says behind an error, of an object that could not be made.
+IGNORED = re.compile(r"^Exception ignored in:.*?^\w+Error[^\n]*", re.MULTILINE | re.DOTALL)
 STALL_S = 1.5
 TOO_LONG_S = 30.0
 # Between two harms, at the most.
@@ -261,7 +264,10 @@ def _gave_up(errors: Path) -> bool:
 
 
 def _last_words(errors: Path) -> str:
+    """The last error that a process met, or else where it stands."""
     with suppress(OSError):
-        lines = errors.read_text(encoding="utf-8", errors="replace").splitlines()
-        return next((line for line in reversed(lines) if "Error" in line), "nothing said")[-300:]
+        text = IGNORED.sub("", errors.read_text(encoding="utf-8", errors="replace"))
+        met = [line for line in text.splitlines() if "Error" in line]
+        stands = text.partition("Current thread")[2].splitlines()[1:2]
+        return next(iter([*met[-1:], *stands]), "nothing said").strip()[-300:]
     return "nothing said"
