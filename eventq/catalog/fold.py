@@ -46,7 +46,7 @@ from eventq.core.events import (
 )
 from eventq.core.moves import DOUBTED, create, first_state, reopen
 from eventq.core.secret_tags import open_tags
-from eventq.core.task import DEFAULT_LANE, Task
+from eventq.core.task import Task
 from eventq.core.values import LAPSED, NODE
 
 NO_TAGS = Raw(b"{}")
@@ -281,8 +281,7 @@ class Fold:
         if body.scheduled_at is not None:
             self._schedule(life, at, body.scheduled_at)
         if body.lane is not None:
-            first = None if body.lane == DEFAULT_LANE else self._id("lane", body.lane)
-            life.moved = None if first == life.lane else self._id("lane", body.lane)
+            life.moved = self._id("lane", body.lane)
         if body.tags is not UNSET:
             life.tags_seq = seq
             self.tag_edits.append((seq, life.number))

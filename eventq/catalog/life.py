@@ -58,7 +58,7 @@ class Life(Struct, gc=False):
     newer: int | None = None
     """The event of a newer eventq by which it became unknown."""
     moved: int | None = None
-    """The lane that it is in instead of its first."""
+    """The lane that it was moved to last."""
     ready_at: int | None = None
     """When it was given back, or made to run at an instant before that; None: as scheduled."""
     secret: int | None = None

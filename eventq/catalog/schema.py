@@ -46,7 +46,7 @@ CREATE TABLE errors (
 CREATE UNIQUE INDEX errors_by_content ON errors (message, type, place);
 
 -- `first_to` is where its first look ended, NULL while it lasts; `since` is where the last began.
--- `lane` is the one that it was made in, `moved` the one that it is in instead; NULL: in the first.
+-- `lane` is the one that it was made in, `moved` the one that it was moved to last, if it was.
 -- `node` is that of its last lease. `fork` is a position inside a look by which it is found: see
 -- forks.py. `secret` are the names of tags that are not here.
 CREATE TABLE tasks (
