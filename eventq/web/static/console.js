@@ -11,7 +11,9 @@
   const format = new Intl.DateTimeFormat(undefined, {
     year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
   const localise = (within) => {
+    for (const text of within.querySelectorAll("svg [data-at]")) text.textContent = clock.format(new Date(text.dataset.at));
     for (const time of within.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
@@ -67,7 +69,11 @@
       body().dataset.head = now.dataset.head;
       document.title = page.title;
       const nav = page.querySelector("nav"), search = document.querySelector(".search");
-      if (nav) document.querySelector("nav").replaceWith(nav);
+      if (nav) {
+        const left = document.querySelector("nav ul").scrollLeft;
+        document.querySelector("nav").replaceWith(nav);
+        nav.firstElementChild.scrollLeft = left;
+      }
       // It looks for tasks as of the moment; what is being typed there stays.
       const found = page.querySelector(".search");
       if (search && found && !search.contains(document.activeElement)) search.replaceWith(found);
@@ -304,4 +310,7 @@
   window.addEventListener("hashchange", comeInByHash);
   comeInByHash();
   ready();
+  // In a narrow window the pages are one row, which is drawn along.
+  const page = document.querySelector(".top nav [aria-current]");
+  if (page) page.closest("ul").scrollLeft = page.offsetLeft - 60;
 })();
