@@ -25,7 +25,8 @@ from eventq.replay.attempts import past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.rule_words import bucket_words
 from eventq.replay.rules_now import pause_states
-from eventq.runner.standing import StackLine, stack_of
+from eventq.runner.frames import StackLine
+from eventq.runner.standing import stack_of
 from eventq.web.naming import (
     find_history,
     names_for,
@@ -43,9 +44,8 @@ EVENTS_SHOWN = 500
 LINES_SHOWN = 500
 NEIGHBOURS = 50
 NO_STACK = (
-    "Where it stands now cannot be seen here. Node {} runs it on another host or in another "
-    "process, or its handler is isolated, in a process of its own. A console in the process of the "
-    "worker (eventq.web.app) shows the stack of attempts in its threads and in its event loop."
+    "Where it stands now cannot be seen here. Node {} runs it elsewhere, or isolated in a process "
+    "of its own that does not answer. A console in the worker's process shows it (eventq.web.app)."
 )
 
 

@@ -206,7 +206,10 @@
   };
   const deafen = () => { if (stream) { stream.close(); stream = null; } };
 
-  // Keys.
+  // Keys. Who speaks to the machine, or types by chance, switches off those of one letter.
+  const KEYS = "eventq-keys";
+  const haveKeys = () => { try { return localStorage.getItem(KEYS) !== "off"; } catch { return true; } };
+  const keepKeys = (on) => { try { localStorage.setItem(KEYS, on ? "on" : "off"); } catch { /* It keeps nothing. */ } };
   let first = null, chosen = -1, chosenPath = null;
   const rows = () => [...document.querySelectorAll("main [data-row]")];
   const choose = (step) => {
@@ -238,8 +241,9 @@
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const typing = event.target.closest("input:not([type=range]), textarea, select");
+    const typing = event.target.closest("input:not([type=range], [type=checkbox]), textarea, select");
     if (typing) { if (event.key === "Escape") event.target.blur(); return; }
+    if (!haveKeys()) return;
     if (first === "g") {
       first = null;
       for (const link of document.querySelectorAll("nav a[data-key]")) {
@@ -257,6 +261,7 @@
     stopPlaying();
     rest();
   });
+  document.addEventListener("change", (event) => { if (event.target.id === "keys") keepKeys(event.target.checked); });
   document.addEventListener("pointerdown", (event) => { holding = event.target.id === "slider"; });
   for (const name of ["pointerup", "pointercancel"]) {
     document.addEventListener(name, () => { holding = false; if (sliding) rest(); });
@@ -285,6 +290,7 @@
     localise(document);
     load();
     document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
+    if ($("keys")) $("keys").checked = haveKeys();
     if ($("hold")) $("hold").textContent = held ? "Go on" : "Hold";
     if ($("play")) $("play").textContent = playing ? "Stop" : "Play";
     for (const command of document.querySelectorAll("[data-copy]")) {
