@@ -37,7 +37,7 @@ from eventq.web.naming import (
 )
 from eventq.web.pages.rows import TaskRow, task_row, values_of
 from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil, json_tree
-from eventq.web.sight import Sight
+from eventq.web.sight import Sight, command_of
 
 # What has more is read with `eventq history`.
 EVENTS_SHOWN = 500
@@ -243,11 +243,8 @@ def last_change(history: list[Event]) -> int:
 def commands_of(sight: Sight, key: str) -> list[str]:
     """What says the same on the command line, quoted for a shell."""
     at = [] if sight.is_live else ["--at", str(sight.seq)]
-    place = ["--url", sight.log.url]
-    if sight.log.namespace != "default":
-        place += ["--namespace", sight.log.namespace]
-    words = [["eventq", command, *place, *at, "--", key] for command in ("why", "history")]
-    return [shlex.join(each) for each in words]
+    begins = (command_of(sight.log, command) for command in ("why", "history"))
+    return [shlex.join([*begin, *at, "--", key]) for begin in begins]
 
 
 def _stack(sight: Sight, task: Task, veil: Veil) -> list[StackLine] | None:
