@@ -37,6 +37,8 @@ from eventq.web.showing import Veil
 
 UNSEEN = "You may not see {0}, so you may not act by them: the answer would tell what they are."
 TAG_HIDDEN = "Tag {} is secret: to act by it here would tell what it holds."
+NO_LIMIT = "There is no limit {}; nothing was done."
+LIFTED = "Limit {} has no bounds already; nothing was done."
 KEY_TAKEN = "A task has the key {} already; nothing was done."
 
 
@@ -301,9 +303,14 @@ def set_limit(acting: Acting) -> Done:
 
 
 def lift_limit(acting: Acting) -> Done:
-    """Leaves a limit without bounds."""
+    """Leaves a limit without bounds, also one that nobody has defined and tasks wait for."""
     acting.check_lane(None)
     name = acting.form.get("limit", "")
+    buckets = [each for each in acting.queue.limits() if each.limit == name]
+    if not buckets:
+        raise ActRefusedError(404, NO_LIMIT.format(name))
+    if all(each.is_defined and each.bound is each.rate is None for each in buckets):
+        raise ActRefusedError(409, LIFTED.format(name))
     per = optional(acting.form, "per")
     acting.queue.set_limit(name, per=per, **acting.marks)
     return Done(f"Limit {name} is lifted.", "/limits", acting.done_at(Limited))

@@ -28,11 +28,14 @@ from eventq.host.logger import SafeLogger
 from eventq.web.acting import ActRefusedError
 from eventq.web.filtering import FilterRefusedError
 from eventq.web.kept_catalog import SlowQuestionError
+from eventq.web.pages.flows import NoFlowError
 from eventq.web.past import AbandonedError, BusyError
 
 logger = SafeLogger("eventq.web")
 
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (FilterRefusedError, 403),
+    (NoFlowError, 404),
     (TaskNotFoundError, 404),
     (LogArchivedError, 404),
     (ArgumentError, 400),
@@ -62,8 +65,6 @@ def problem_of(error: Exception) -> Problem:
     """What an error is for who asked; one that is not ours is logged, and told without its text."""
     if isinstance(error, ActRefusedError):
         return Problem(error.status, error.words)
-    if isinstance(error, FilterRefusedError):
-        return Problem(403, str(error))
     if type(error) in TRY_AGAIN:
         return Problem(503, TRY_AGAIN[type(error)])
     for kind, status in STATUSES:

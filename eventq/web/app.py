@@ -38,7 +38,7 @@ from eventq.web.routes import ACTS, PAGES, SERVICES, ConsolePage, Service
 from eventq.web.session import CODE_S, SESSION_S, Sessions, cookie_name, drop_cookie, set_cookie
 from eventq.web.showing import check_redact
 from eventq.web.telling import export, plan_page
-from eventq.web.watching import watch
+from eventq.web.watching import EVENT_STREAM, HEADERS, watch
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -212,8 +212,10 @@ class Services:
         return RedirectResponse(where, 303)
 
     async def events(self, request: Request, person: Person | None) -> Response:
-        """The pulse, as server-sent events."""
+        """The pulse, as server-sent events, or the head alone."""
         assert person is not None, "it takes a right"
+        if request.method == "HEAD":
+            return Response(None, 200, HEADERS, EVENT_STREAM)
         return watch(self._console, request, person)
 
     async def plan(self, request: Request, person: Person | None) -> Response:

@@ -13,7 +13,7 @@ from eventq.web.showing import safe_text
 BOX_WIDTH, BOX_HEIGHT = 190, 46
 GAP_X, GAP_Y = 46, 16
 MARGIN = 8
-LABEL_CHARACTERS = 24
+LABEL_CHARACTERS, SMALL_CHARACTERS = 24, 28
 # A larger graph is a list: nobody reads a thousand boxes.
 MOST_BOXES = 200
 
@@ -74,16 +74,18 @@ def _box(step: FlowStepRow, place: tuple[int, int], link: Callable[[str], str]) 
     task = step.task
     name = escape(safe_text(_cut(task.name or task.key)))
     took = "" if step.took_us is None else f", {brief_duration(step.took_us)}"
-    state = escape(f"{task.state}{took}")
+    of_name = f" · {task.key}" if task.name else ""
+    state = escape(safe_text(_cut(f"{task.state}{took}{of_name}", SMALL_CHARACTERS)))
+    whole = escape(safe_text(f"{task.key}: {task.state}{took}"))
     kind = f"box state-{task.state}" + (" critical" if step.is_critical else "")
     where = escape(link(task.key))
     return (
-        f'<a href="{where}"><rect class="{kind}" x="{x}" y="{y}" rx="6" '
+        f'<a href="{where}"><title>{whole}</title><rect class="{kind}" x="{x}" y="{y}" rx="6" '
         f'width="{BOX_WIDTH}" height="{BOX_HEIGHT}"/>'
         f'<text class="name" x="{x + 10}" y="{y + 19}">{name}</text>'
         f'<text class="state" x="{x + 10}" y="{y + 36}">{state}</text></a>'
     )
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LABEL_CHARACTERS else f"{text[: LABEL_CHARACTERS - 1]}…"
+def _cut(text: str, most: int = LABEL_CHARACTERS) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -40,7 +41,7 @@ from eventq.web.scraping import Scraping
 from eventq.web.sent import SentForms
 from eventq.web.session import FORM_S, FormKeys, Sessions, cookie_name, set_cookie
 from eventq.web.showing import Veil
-from eventq.web.sight import LIVE, At, Live, When
+from eventq.web.sight import LIVE, At, Live, When, command_of
 
 # Threads that make pages of the present, and that wait for those of the past.
 LIVE_THREADS = 4
@@ -233,6 +234,7 @@ class Console:
             "file_link": self._here(
                 request, None if isinstance(when, Live) else when.seq, file=True
             ),
+            "catalog_command": shlex.join(command_of(self.log, "catalog", "build")),
             "follows": False,
             "model": None,
         }

@@ -122,7 +122,11 @@ class Pulse:
             thread.join()
 
     def _run(self) -> None:
-        watch = self._node.log.watch(self._bell.ring)
+        try:
+            watch = self._node.log.watch(self._bell.ring)
+        except EventqError as error:
+            self._give_up(error)
+            return
         last: Beat | None = None
         try:
             while self._goes_on():
@@ -137,6 +141,13 @@ class Pulse:
                 self._bell.wait(LOOK_S)
         finally:
             watch.close()
+
+    def _give_up(self, error: EventqError) -> None:
+        """The log is lost: all who watch are told; the next who comes has it looked for again."""
+        beat = _lost(error)
+        with self._lock:
+            self._thread = None
+        self._publish(beat, lambda _watcher: True)
 
     def _rest_s(self) -> float:
         """The more pages there are, the less often all of them are told."""
@@ -163,8 +174,13 @@ class Pulse:
                 rest_ms = max(REST_MS, LOOK_MS * len(self._watchers))
                 return Beat(projection.seq, now, counts, rest_ms=rest_ms)
         except EventqError as error:
-            logger.warning("the log cannot be read", extra={"error": str(error)})
-            return Beat(0, 0, {}, str(error))
+            return _lost(error)
+
+
+def _lost(error: EventqError) -> Beat:
+    """That the log cannot be read, which is logged as well."""
+    logger.warning("the log cannot be read", extra={"error": str(error)})
+    return Beat(0, 0, {}, str(error))
 
 
 def _is_news(last: Beat, beat: Beat) -> bool:

@@ -26,6 +26,14 @@ T = TypeVar("T")
 MOST_KEPT = 10_000
 
 
+def command_of(log: EventLog, *words: str) -> list[str]:
+    """A command about a log: what comes behind it follows."""
+    place = ["--url", log.url]
+    if log.namespace != "default":
+        place += ["--namespace", log.namespace]
+    return ["eventq", *words, *place]
+
+
 class Live(Struct, frozen=True):
     """The present."""
 

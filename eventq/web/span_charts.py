@@ -17,8 +17,8 @@ from eventq.core.task import show_instant
 from eventq.web.pages.charts import SpanModel
 from eventq.web.showing import safe_text
 
-WIDTH, HEIGHT = 420, 140
-LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 20
+WIDTH, HEIGHT = 300, 120
+LEFT, RIGHT, TOP, BOTTOM = 52, 4, 8, 20
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 GAP = 0.15
 # What a single value is drawn as is so wide.
@@ -61,9 +61,9 @@ def times_chart(span: SpanModel) -> Markup:
     """How long tasks waited and ran."""
     spans = span.spans
     series = [
-        Series("waited, half of them", "wait", [each.waited.median for each in spans]),
+        Series("waited, median", "wait", [each.waited.median for each in spans]),
         Series("waited, 95 %", "wait-far", [each.waited.p95 for each in spans]),
-        Series("ran, half of them", "ran", [each.ran.median for each in spans]),
+        Series("ran, median", "ran", [each.ran.median for each in spans]),
         Series("ran, 95 %", "ran-far", [each.ran.p95 for each in spans]),
     ]
     return lines([each.at for each in spans], "Waited and ran", series)
@@ -73,7 +73,7 @@ def oldest_chart(span: SpanModel) -> Markup:
     """For how long the oldest ready task had been ready."""
     values: list[float | None] = [row.ready_us or 0 for row in span.oldest]
     series = [Series("oldest ready", "wait", values)]
-    return lines([row.at for row in span.oldest], "Oldest ready task, in samples", series)
+    return lines([row.at for row in span.oldest], "Oldest ready, in samples", series)
 
 
 def bar_patterns() -> Markup:
@@ -156,7 +156,8 @@ def _framed(
     label = escape(f"{title}; the table below says the same")
     ends = [(LEFT, "start", times[0]), (WIDTH - RIGHT, "end", times[-1])] if times else []
     clock = [
-        f'<text class="state" x="{x}" y="{HEIGHT - 4}" text-anchor="{anchor}">{at:%H:%M} UTC</text>'
+        f'<text class="state" x="{x}" y="{HEIGHT - 4}" text-anchor="{anchor}" '
+        f'data-at="{at.isoformat()}">{at:%H:%M} UTC</text>'
         for x, anchor, at in ends
     ]
     drawn = [

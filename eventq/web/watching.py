@@ -18,6 +18,8 @@ from eventq.web.live import Watcher
 
 # A word now and then, so that proxies keep the stream, and a lost reader is found.
 WORD_S = 15.0
+EVENT_STREAM = "text/event-stream"
+HEADERS = {"x-accel-buffering": "no", "cache-control": "no-store"}
 # Rights may have been taken away since.
 ASK_AGAIN_S = 60.0
 
@@ -27,9 +29,8 @@ def watch(console: Console, request: Request, person: Person) -> Response:
     watcher = Watcher(asyncio.get_running_loop())
     if not console.pulse.join(watcher):
         return console.problem(request, None, Problem(503, "Too many pages watch already."))
-    headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
     stream = _stream(console, request, watcher, person)
-    return StreamingResponse(stream, 200, headers, "text/event-stream")
+    return StreamingResponse(stream, 200, HEADERS, EVENT_STREAM)
 
 
 async def _stream(

@@ -9,7 +9,7 @@ import pytest
 
 import eventq
 from eventq.core.events import Cancelled, Updated
-from eventq.core.queue_events import Paused, Planned, Ticked
+from eventq.core.queue_events import Limited, Paused, Planned, Ticked
 from eventq.web.access import Person, Right
 from eventq.web.acting import ActRefusedError
 from eventq.web.sent import SentForms
@@ -204,6 +204,20 @@ def test_limits_are_set_and_lifted(full: Desk) -> None:
     full.done("/limits/lift", limit="smtp")
     [bucket] = [each for each in full.queue.limits() if each.limit == "smtp"][:1]
     assert bucket.bound is None
+    assert "has no bounds already" in full.post("/limits/lift", 409, limit="smtp").text
+    assert "There is no limit smpt" in full.post("/limits/lift", 404, limit="smpt").text
+    assert [each.body.limit for each in full.queue.events() if isinstance(each.body, Limited)] == [
+        "smtp"
+    ] * 3
+
+
+def test_a_limit_that_nobody_defined_is_lifted(desk: Desk) -> None:
+    """Its tasks wait for somebody to say what it is."""
+    desk.queue.new({"n": 1}, key="waits", limits={"typo": "typo"})
+
+    assert "is lifted" in desk.done("/limits/lift", limit="typo")
+    desk.queue.run(lambda _ctx, _task: None, until="idle", signals=False)
+    assert desk.json("/tasks/waits")["row"]["state"] == "completed"
 
 
 def test_schedules_are_paused_and_triggered(full: Desk) -> None:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 import eventq
+from eventq.errors import LogLostError
 from eventq.web import live as live_module
 from eventq.web.access import Person
 from eventq.web.live import Beat, Pulse, Watcher
@@ -68,6 +69,43 @@ def test_nobody_watches_and_nothing_beats(queue: eventq.Queue) -> None:
             thread.join(PATIENT_S)
         assert beats() == []
     pulse.close()
+
+
+def test_a_log_that_is_lost_is_told(queue: eventq.Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing can watch it any more; who comes later has it looked for again."""
+    pulse = pulse_of(queue)
+    watches = queue.log.watch
+
+    def lost(_wake: object) -> None:
+        raise LogLostError("here", "was replaced")
+
+    async def look() -> Beat | None:
+        watcher = Watcher(asyncio.get_running_loop())
+        pulse.join(watcher)
+        beat = await watcher.next(PATIENT_S)
+        pulse.leave(watcher)
+        return beat
+
+    monkeypatch.setattr(queue.log, "watch", lost)
+    told = asyncio.run(look())
+    monkeypatch.setattr(queue.log, "watch", watches)
+    again = asyncio.run(look())
+    pulse.close()
+
+    assert told is not None
+    assert "was replaced" in (told.problem or "")
+    assert again is not None
+    assert again.problem is None
+
+
+def test_the_head_of_the_stream_is_no_stream(full: Desk) -> None:
+    """It ends, and nobody watches."""
+    answer = full.client.head("/events")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.content == b""
+    assert beats() == []
 
 
 def test_too_many_are_not_heard(queue: eventq.Queue) -> None:

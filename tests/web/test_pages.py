@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from urllib.parse import parse_qsl, quote
 
 import pytest
@@ -17,6 +19,7 @@ from eventq.web.pages.new_task import arguments_of
 from eventq.web.routes import PAGES
 from tests.web.desk import SECRET, Desk, MakeDesk
 
+PATIENT_S = 60.0
 # Each page, with what it is asked here.
 PATHS = (
     "/",
@@ -132,6 +135,40 @@ def test_nothing_can_be_done_in_the_past(full: Desk) -> None:
     assert "Act now" in page
 
 
+def test_a_wait_begins_where_a_lease_was_given_back(desk: Desk, queue: eventq.Queue) -> None:
+    """Of compared attempts: as in the story, not from when the task was first to run."""
+    queue.new({"n": 1}, key="slow")
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def stops(ctx: eventq.Context, _task: eventq.Task) -> None:
+        begun.set()
+        goes_on.wait(PATIENT_S)
+        ctx.sleep("1h")
+
+    run = threading.Thread(target=lambda: queue.run(stops, signals=False))
+    run.start()
+    begun.wait(PATIENT_S)
+    queue.stop()
+    queue.stop()
+    goes_on.set()
+    run.join(PATIENT_S)
+    queue.run(lambda _ctx, _task: None, until="idle", signals=False)
+    kinds = [event.kind for event in queue.history("slow")]
+    waits = [
+        side["facts"]["waited"]
+        for side in desk.json("/compare?task=slow")["attempts"].values()
+        if isinstance(side, dict)
+    ]
+    told = [
+        re.search("waited ([^ ]+) after", step["words"])
+        for step in desk.json("/tasks/slow")["steps"]
+        if step["kind"] == "leased"
+    ]
+
+    assert kinds == ["created", "leased", "released", "leased", "completed"]
+    assert waits == ["0s" if each is None else each[1] for each in reversed(told)]
+
+
 def test_a_flow_has_a_critical_path(full: Desk) -> None:
     """The graph and the table hold all its tasks, and the longest way is told."""
     page = full.json("/flows/doc:1")
@@ -140,7 +177,9 @@ def test_a_flow_has_a_critical_path(full: Desk) -> None:
     assert all(step["is_critical"] for step in page["steps"])
     assert page["critical_us"] == sum(step["took_us"] for step in page["steps"])
     assert full.get("/flows/doc:1").count("<rect") == 2
-    full.get("/flows/img%2F1", 400)
+    assert "No flow has the key" in full.get("/flows/img%2F1", 404)
+    assert "No flow has the key" in full.get("/flows/1", 404)
+    full.get("/flows/nobody", 404)
 
 
 def test_an_instant_becomes_a_position(full: Desk) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ import pytest
 import eventq
 from eventq.runner.standing import stack_of
 from eventq.web.access import Right
+from tests.runner import isolated
+from tests.support import wait_until
 from tests.web.desk import SECRET, Desk
 
 PATIENT_S = 60.0
@@ -90,3 +94,35 @@ eventq.Queue(sys.argv[1], workers=1).run(lambda ctx, task: os._exit(0), signals=
     assert "the log does not hold it" in past["stack_lack"]
     assert "may see values" in desk.json("/tasks/far")["stack_lack"]
     assert desk.json(f"/tasks/far?at={task.number}")["stack_lack"] is None
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_where_an_isolated_attempt_stands(tmp_path: Path, *, is_async: bool) -> None:
+    """Its own process says it; while that does not answer, the page says so."""
+    begun = tmp_path / "begun"
+    handler = isolated.wait_async if is_async else isolated.finish_when
+    url = f"sqlite:///{tmp_path}/isolated.db"
+    with eventq.Queue(url, workers=1, handlers=[isolated.handlers]) as queue:
+        desk = Desk(queue, tmp_path / "cache")
+        task = queue.new(handler, str(begun))
+        run = threading.Thread(target=lambda: queue.run(until="idle", signals=False))
+        run.start()
+        wait_until(begun.exists)
+        shown = desk.json(f"/tasks/{task.key}")["stack"]
+        pid = int(begun.read_text())
+        os.kill(pid, signal.SIGSTOP)
+        stat = Path(f"/proc/{pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+        silent = [desk.json(f"/tasks/{task.key}") for _ in range(2)]
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: desk.json(f"/tasks/{task.key}")["stack"] is not None)
+        (tmp_path / "begun.go").touch()
+        if is_async:
+            queue.cancel(task.key)
+        run.join(PATIENT_S)
+        desk.close()
+
+    assert handler.function.__name__ in [line["function"] for line in shown]
+    assert shown[-1]["text"]
+    assert [model["stack"] for model in silent] == [None, None]
+    assert "does not answer" in silent[0]["stack_lack"]

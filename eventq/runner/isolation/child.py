@@ -20,7 +20,7 @@ from contextlib import suppress
 from contextvars import Context as Variables
 from importlib.machinery import SourceFileLoader
 from queue import SimpleQueue
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from msgspec.structs import replace
@@ -40,15 +40,18 @@ from eventq.host.logger import SafeLogger
 from eventq.host.records import Forwarding
 from eventq.runner.attempt import concluded, is_awaitable, is_stop, raised, returned
 from eventq.runner.describing import describe
+from eventq.runner.frames import StackLine, awaited, lines_of, outwards
 from eventq.runner.isolation.context import AsyncIsolatedContext, IsolatedContext, ParentLine
 from eventq.runner.isolation.messages import (
     Answer,
+    AskStack,
     AttemptEnded,
     Channel,
     Hello,
     Loaded,
     LoadHandler,
     Logged,
+    Stands,
     Start,
     Stop,
     ToProcess,
@@ -125,6 +128,9 @@ class AttemptServer:
             self._stop(message)
         elif isinstance(message, Answer):
             self._line.take(message)
+        elif isinstance(message, AskStack):
+            with suppress(OSError):
+                self._channel.send(Stands(self._stack()))
         else:
             self._busy = True
             if isinstance(message, Start):
@@ -144,6 +150,17 @@ class AttemptServer:
         context.stop(stop.why)
         if (handle := self._handle) is not None:
             handle.get_loop().call_soon_threadsafe(handle.cancel)
+
+    def _stack(self) -> list[StackLine]:
+        """Where the handler stands, while another thread calls it."""
+        if (handle := self._handle) is not None:
+            return lines_of(list(awaited(handle.get_coro()))[1:])
+        frames: list[FrameType] = []
+        for frame in outwards(sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001 - the only way to another thread
+            if frame.f_code is AttemptServer._called.__code__:
+                return lines_of(reversed(frames))
+            frames.append(frame)
+        return []
 
     def _take_signal(self, _: int, __: object) -> None:
         """Ends a handler that does not look at its context, where the parent has said so; once."""

@@ -18,6 +18,7 @@ from eventq.core.task import Task
 from eventq.core.values import ErrorInfo, Policy
 from eventq.handlers.isolation import IsolatedCall
 from eventq.handlers.tracing import Continuing
+from eventq.runner.frames import StackLine
 
 # No message of ours comes near it: what claims to be longer is none.
 MESSAGE_BYTES = 16 * 2**20
@@ -74,6 +75,10 @@ class Answer(Struct, frozen=True, tag=True):
     problem: str | None = None
 
 
+class AskStack(Struct, frozen=True, tag=True):
+    """To the process: say where the handler stands now."""
+
+
 class Loaded(Struct, frozen=True, tag=True):
     """To the parent: a handler is found. ``peak_bytes``: what a process has that did nothing."""
 
@@ -114,8 +119,14 @@ class Logged(Struct, frozen=True, tag=True):
     attributes: dict[str, str | int | float | bool | None]
 
 
-ToProcess = Hello | LoadHandler | Start | Stop | Answer
-ToParent = Loaded | Unloaded | AttemptEnded | ContextCall | Logged
+class Stands(Struct, frozen=True, tag=True):
+    """To the parent: the stack of the handler, its last call last; empty while none is called."""
+
+    lines: list[StackLine]
+
+
+ToProcess = Hello | LoadHandler | Start | Stop | Answer | AskStack
+ToParent = Loaded | Unloaded | AttemptEnded | ContextCall | Logged | Stands
 
 
 class Channel:

@@ -6,6 +6,7 @@ Its lease is renewed by the run all the while, and given up only when its whole 
 from __future__ import annotations
 
 import signal
+import threading
 from contextvars import Context as Variables
 
 import msgspec
@@ -22,13 +23,16 @@ from eventq.handlers.isolation import IsolatedCall
 from eventq.host import records
 from eventq.host.clock import Clock
 from eventq.runner.attempt import Attempt, failed, raised
+from eventq.runner.frames import StackLine
 from eventq.runner.isolation.calls import answer, deadline_of
 from eventq.runner.isolation.messages import (
+    AskStack,
     AttemptEnded,
     ContextCall,
     Loaded,
     LoadHandler,
     Logged,
+    Stands,
     Start,
     Stop,
     Unloaded,
@@ -39,6 +43,8 @@ from eventq.runner.isolation.process import WorkerProcess
 LOAD_S = 120.0
 # A run that is forced to stop waits no longer than this for a process.
 HURRY_S = 2.0
+# Somebody looks at a page meanwhile; a process that is well says at once where it stands.
+STACK_S = 0.5
 # How long to wait where nothing is due: it is woken when something is.
 IDLE_S = 60.0
 SLOW = f"its module was not imported within {LOAD_S:.0f} s"
@@ -72,6 +78,32 @@ class Supervision:
         self._is_late = False
         self._signals = [signal.SIGTERM, signal.SIGKILL]
         self._killed_after_us: int | None = None
+        # Whether its process has been asked where it stands, how often it has said so, and what.
+        self._standing = threading.Condition()
+        self._is_asked = False
+        self._said_count = 0
+        self._said: list[StackLine] = []
+
+    def is_of(self, fence: int) -> bool:
+        """Whether it is this attempt that is supervised."""
+        return self._attempt.task.fence == fence
+
+    def stack(self) -> list[StackLine] | None:
+        """Where its handler stands, as its process says; None where that says nothing. Any thread.
+
+        A process that has not answered yet is not asked again.
+        """
+        with self._standing:
+            before, asks = self._said_count, not self._is_asked
+            self._is_asked = True
+        if asks:
+            try:
+                self._process.send(AskStack())
+            except OSError:
+                return None
+        with self._standing:
+            has_said = self._standing.wait_for(lambda: self._said_count > before, STACK_S)
+            return self._said if has_said else None
 
     def load(self) -> bool:
         """Has the process find the handler; False when that is how the attempt ended."""
@@ -154,6 +186,11 @@ class Supervision:
             reply = answer(self._attempt.context, message)
             if reply is not None:
                 self._process.send(reply)
+        elif isinstance(message, Stands):
+            with self._standing:
+                self._is_asked, self._said = False, message.lines
+                self._said_count += 1
+                self._standing.notify_all()
         elif isinstance(message, Logged):
             values = (message.name, message.level, message.message, message.attributes)
             self._variables.run(records.emit, *values)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from eventq.audit.diff import diff_points
+from eventq.audit.history import steps_of
 from eventq.core.durations import brief_duration
 from eventq.core.task import Task, instant, show_instant
 from eventq.core.values import ErrorInfo
@@ -223,15 +224,17 @@ def _side(sight: Sight, key: str, wanted: str, veil: Veil, *, back: int) -> Atte
         raise TaskNotFoundError(key)
     hidden = veil_of(history, veil)
     shown = hidden.key(found.task.key, found.task.number)
-    return AttemptSide(shown, number, _facts(found, hidden))
+    # Its own instant does not tell: a lease was given back, or others were waited for.
+    ready_at = next(s.ready_at for s in steps_of(sight.log, history) if s.event is lease)
+    return AttemptSide(shown, number, _facts(found, ready_at, hidden))
 
 
-def _facts(found: RecordedAttempt, hidden: TaskVeil) -> dict[str, str]:
+def _facts(found: RecordedAttempt, ready_at: int, hidden: TaskVeil) -> dict[str, str]:
     task = found.task
     facts = {
         "node": task.worker or "-",
         "started": show_instant(found.leased_at),
-        "waited": brief_duration(max(0, found.leased_at - task.scheduled_at_us)),
+        "waited": brief_duration(max(0, found.leased_at - ready_at)),
         "priority": str(task.priority),
         "lane": task.lane,
         "ended": found.ended.kind,

@@ -10,13 +10,21 @@ from msgspec import Struct
 
 from eventq.audit.flow import FlowStep, FlowView, take_flow
 from eventq.core.task import FINAL, Task, instant, state_as_of
-from eventq.errors import TaskNotFoundError
+from eventq.core.validation import check_lookup_key
+from eventq.errors import ArgumentError, TaskNotFoundError, shown
 from eventq.web.naming import by_number, find_history, key_in, veils_of
 from eventq.web.pages.rows import TaskRow, task_row
 from eventq.web.showing import TaskVeil, Veil
 from eventq.web.sight import Sight
 
 FLOWS_SHOWN = 200
+
+
+class NoFlowError(Exception):
+    """There is no such flow here, or it is not to be seen."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(f"No flow has the key {shown(word)}, and no task of one has it.")
 
 
 class FlowsQuestion(Struct, frozen=True):
@@ -96,8 +104,12 @@ def flows_model(sight: Sight, question: FlowsQuestion, veil: Veil) -> FlowsModel
 
 
 def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
-    """One flow. Raises TaskNotFoundError, and ArgumentError for a task that is in none."""
-    found = _asked_flow(sight, question.key, veil)
+    """One flow. Raises NoFlowError, and ArgumentError for what can be no key."""
+    check_lookup_key(question.key)
+    try:
+        found = _asked_flow(sight, question.key, veil)
+    except (TaskNotFoundError, ArgumentError):
+        raise NoFlowError(question.key) from None
     hidden = veils_of(sight.log, by_number(step.task for step in found.steps), veil)
     critical, critical_us = critical_path(found)
     steps = [
@@ -114,7 +126,7 @@ def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
         if veil.sees(step.task.lane)
     ]
     if not steps:
-        raise TaskNotFoundError(question.key)
+        raise NoFlowError(question.key)
     return FlowModel(
         sight.seq,
         instant(sight.at),
@@ -127,7 +139,7 @@ def flow_model(sight: Sight, question: FlowQuestion, veil: Veil) -> FlowModel:
 
 
 def _asked_flow(sight: Sight, word: str, veil: Veil) -> FlowView:
-    """The flow that an address names. Raises as `flow_model`."""
+    """The flow that an address names. Raises as `take_flow`."""
     open_tasks = sight.tasks()
     try:
         found = take_flow(sight.log, open_tasks, word, sight.point)

@@ -25,20 +25,20 @@ from eventq.replay.attempts import past_attempts
 from eventq.replay.blocking import waits_for
 from eventq.replay.rule_words import bucket_words
 from eventq.replay.rules_now import pause_states
-from eventq.runner.standing import StackLine, stack_of
+from eventq.runner.frames import StackLine
+from eventq.runner.standing import stack_of
 from eventq.web.naming import by_number, find_history, names_for, renamed, veil_of, veils_of
 from eventq.web.pages.rows import TaskRow, task_row, values_of
 from eventq.web.showing import EXPIRY_REASONS, TaskVeil, Veil, json_tree
-from eventq.web.sight import Sight
+from eventq.web.sight import Sight, command_of
 
 # What has more is read with `eventq history`.
 EVENTS_SHOWN = 500
 LINES_SHOWN = 500
 NEIGHBOURS = 50
 NO_STACK = (
-    "Where it stands now cannot be seen here. Node {} runs it on another host or in another "
-    "process, or its handler is isolated, in a process of its own. A console in the process of the "
-    "worker (eventq.web.app) shows the stack of attempts in its threads and in its event loop."
+    "Where it stands now cannot be seen here. Node {} runs it elsewhere, or isolated in a process "
+    "of its own that does not answer. A console in the worker's process shows it (eventq.web.app)."
 )
 
 
@@ -236,11 +236,8 @@ def last_change(history: list[Event]) -> int:
 def commands_of(sight: Sight, key: str) -> list[str]:
     """What says the same on the command line, quoted for a shell."""
     at = [] if sight.is_live else ["--at", str(sight.seq)]
-    place = ["--url", sight.log.url]
-    if sight.log.namespace != "default":
-        place += ["--namespace", sight.log.namespace]
-    words = [["eventq", command, *place, *at, "--", key] for command in ("why", "history")]
-    return [shlex.join(each) for each in words]
+    begins = (command_of(sight.log, command) for command in ("why", "history"))
+    return [shlex.join([*begin, *at, "--", key]) for begin in begins]
 
 
 def _stack(sight: Sight, task: Task, veil: Veil) -> list[StackLine] | None:

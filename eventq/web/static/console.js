@@ -11,7 +11,9 @@
   const format = new Intl.DateTimeFormat(undefined, {
     year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
   const localise = (within) => {
+    for (const text of within.querySelectorAll("svg [data-at]")) text.textContent = clock.format(new Date(text.dataset.at));
     for (const time of within.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
@@ -67,7 +69,11 @@
       body().dataset.head = now.dataset.head;
       document.title = page.title;
       const nav = page.querySelector("nav"), search = document.querySelector(".search");
-      if (nav) document.querySelector("nav").replaceWith(nav);
+      if (nav) {
+        const left = document.querySelector("nav ul").scrollLeft;
+        document.querySelector("nav").replaceWith(nav);
+        nav.firstElementChild.scrollLeft = left;
+      }
       // It looks for tasks as of the moment; what is being typed there stays.
       const found = page.querySelector(".search");
       if (search && found && !search.contains(document.activeElement)) search.replaceWith(found);
@@ -200,7 +206,10 @@
   };
   const deafen = () => { if (stream) { stream.close(); stream = null; } };
 
-  // Keys.
+  // Keys. Who speaks to the machine, or types by chance, switches off those of one letter.
+  const KEYS = "eventq-keys";
+  const haveKeys = () => { try { return localStorage.getItem(KEYS) !== "off"; } catch { return true; } };
+  const keepKeys = (on) => { try { localStorage.setItem(KEYS, on ? "on" : "off"); } catch { /* It keeps nothing. */ } };
   let first = null, chosen = -1, chosenPath = null;
   const rows = () => [...document.querySelectorAll("main [data-row]")];
   const choose = (step) => {
@@ -232,8 +241,9 @@
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const typing = event.target.closest("input:not([type=range]), textarea, select");
+    const typing = event.target.closest("input:not([type=range], [type=checkbox]), textarea, select");
     if (typing) { if (event.key === "Escape") event.target.blur(); return; }
+    if (!haveKeys()) return;
     if (first === "g") {
       first = null;
       for (const link of document.querySelectorAll("nav a[data-key]")) {
@@ -251,6 +261,7 @@
     stopPlaying();
     rest();
   });
+  document.addEventListener("change", (event) => { if (event.target.id === "keys") keepKeys(event.target.checked); });
   document.addEventListener("pointerdown", (event) => { holding = event.target.id === "slider"; });
   for (const name of ["pointerup", "pointercancel"]) {
     document.addEventListener(name, () => { holding = false; if (sliding) rest(); });
@@ -279,6 +290,7 @@
     localise(document);
     load();
     document.querySelectorAll(".scripted").forEach((each) => { each.hidden = false; });
+    if ($("keys")) $("keys").checked = haveKeys();
     if ($("hold")) $("hold").textContent = held ? "Go on" : "Hold";
     if ($("play")) $("play").textContent = playing ? "Stop" : "Play";
     for (const command of document.querySelectorAll("[data-copy]")) {
@@ -304,4 +316,7 @@
   window.addEventListener("hashchange", comeInByHash);
   comeInByHash();
   ready();
+  // In a narrow window the pages are one row, which is drawn along.
+  const page = document.querySelector(".top nav [aria-current]");
+  if (page) page.closest("ul").scrollLeft = page.offsetLeft - 60;
 })();

@@ -329,6 +329,28 @@ def test_keys_lead_everywhere(visit: Visit) -> None:
     assert page.url == f"{visit.base}/"
 
 
+def test_keys_are_switched_off(visit: Visit) -> None:
+    """For this browser, until they are switched on again."""
+    page = visit.page
+    visit.go("/help")
+    page.uncheck("#keys")
+    visit.go("/tasks")
+    for key in ("/", "g", "n", "[", "?"):
+        page.keyboard.press(key)
+    focused = page.locator("#search:focus").count()
+    where, heading = page.url, visit.heading
+    visit.go("/help")
+    was_checked = page.is_checked("#keys")
+    page.check("#keys")
+    page.keyboard.press("g")
+    with page.expect_navigation():
+        page.keyboard.press("n")
+
+    assert (where, heading) == (f"{visit.base}/tasks", "Tasks")
+    assert (focused, was_checked) == (0, False)
+    expect(page.locator("h1")).to_have_text("Now")
+
+
 def test_twice_as_large_everything_is_there(browser: Browser, served: ConsoleServer) -> None:
     """At 200 % of a window of 1,280 pixels nothing is cut off but what scrolls by itself."""
     context = browser.new_context(
