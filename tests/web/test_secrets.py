@@ -22,7 +22,7 @@ from eventq.core.task import TaskState
 from eventq.web.access import Right
 from eventq.web.pages.tasks import COLUMNS, ORDERS
 from eventq.web.routes import PAGES
-from eventq.web.secret_texts import HIDDEN
+from eventq.web.showing import HIDDEN
 from tests.web.desk import Desk, MakeDesk
 
 CANARY = "c4n4ry+<ada>@example.org"
