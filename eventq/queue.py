@@ -516,6 +516,7 @@ class Queue:
         tags: Mapping[str, Any] | None = None,
         scheduled_at: datetime | None = None,
         delay: Duration | None = None,
+        lane: str | None = None,
         by: str | None = None,
         reason: str = "",
         via: Via = "code",
@@ -527,6 +528,7 @@ class Queue:
             tags=tags,
             scheduled_at=scheduled_at,
             delay=delay,
+            lane=lane,
         )
         return self._manage(key, edit)
 

@@ -160,9 +160,10 @@ def update(
     tags_json: bytes | None,
     scheduled_at: int | None,
     by: str | None,
+    lane: str | None = None,
 ) -> list[Draft]:
     """See UpdateTask."""
-    edit = UpdateTask(priority, tags_json, scheduled_at, asking=Asking(by))
+    edit = UpdateTask(priority, tags_json, scheduled_at, lane=lane, asking=Asking(by))
     return edit.events(task, task.seen_at_us)
 
 

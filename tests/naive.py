@@ -25,7 +25,7 @@ from eventq.errors import (
 )
 from tests.naive_followers import NaiveFollowers
 from tests.naive_links import NaiveLinks
-from tests.naive_rows import Node, Row, WrongError, new_row, same_wish
+from tests.naive_rows import Node, Row, WrongError, edit_row, new_row, same_wish
 from tests.naive_rules import Bound, NaiveRules
 from tests.naive_schedules import NaiveSchedules
 from tests.naive_times import pause, wished_start
@@ -533,23 +533,13 @@ class Naive:
         """A node cancels what is doomed."""
         return self._tell(self.links.cancel(self.links.choose_doomed(room), now))
 
-    def update(
-        self, number: int, priority: int | None, tags: bytes | None, scheduled_at: int | None
-    ) -> Story:
+    def update(self, number: int, **changes: Any) -> Story:  # noqa: ANN401 - those of `edit_row`
         """Edits a waiting task; an edit that changes nothing says nothing."""
         row = self.row(number)
-        if row.state not in {"waiting", "blocked"}:
-            raise WrongError(NotAllowedError)
-        if scheduled_at is not None and row.expires_at is not None:  # noqa: SIM102 - one rule
-            if scheduled_at >= row.expires_at:
-                raise WrongError(ArgumentError)
-        before = replace(row)
-        row.priority = row.priority if priority is None else priority
-        if tags is not None:
-            row.tags = tags
+        is_edited = edit_row(row, **changes)
+        if changes.get("tags_json") is not None:
             self.rules.place(row, row.buckets)
-        row.scheduled_at = row.scheduled_at if scheduled_at is None else scheduled_at
-        return [] if row == before else self._tell([(number, "updated")])
+        return self._tell([(number, "updated")]) if is_edited else []
 
     def _fail(self, row: Row, now: int, wait: int, *, fatal: bool = False) -> Story:
         policy = row.policy

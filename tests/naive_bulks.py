@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+from eventq.core.queue_events import Bulk
 from eventq.errors import EventqError
 from tests.naive import Naive, Story
 from tests.naive_rows import Row, WrongError
@@ -36,9 +37,7 @@ class NaiveBulks:
         """A change begins."""
         return self.model._tell([(0, "bulk")])
 
-    def change(
-        self, action: str, pairs: list[tuple[int, int]], now: int, first: int, priority: int
-    ) -> Story:
+    def change(self, pairs: list[tuple[int, int]], now: int, first: int, said: Bulk) -> Story:
         """Each task is changed that nothing has happened to since."""
         story: Story = []
         own: list[tuple[int, int]] = []
@@ -50,7 +49,7 @@ class NaiveBulks:
             before = deepcopy(row)
             seq = first + len(story)
             try:
-                told = self._changed(action, row, last_seq, now, priority)
+                told = self._changed(row, last_seq, now, said)
             except WrongError:
                 continue
             if told:
@@ -60,14 +59,14 @@ class NaiveBulks:
         self.bulks.append(own)
         return story
 
-    def _changed(self, action: str, row: Row, last_seq: int, now: int, priority: int) -> Story:
-        model = self.model
+    def _changed(self, row: Row, last_seq: int, now: int, said: Bulk) -> Story:
+        model, action = self.model, said.action
         if action == "undo":
             return self._undone(row, *self.before[last_seq], now)
         if action == "cancel":
             return model.cancel(row.number, "why not", now)
         if action == "update":
-            return model.update(row.number, priority, None, None)
+            return model.update(row.number, priority=said.priority, lane=said.lane)
         if row.state == "blocked":
             return []
         return model.retry(row.number, now)
@@ -77,11 +76,8 @@ class NaiveBulks:
         if kind == "updated":
             if row.state not in {"waiting", "blocked"}:
                 raise WrongError(EventqError)
-            row.priority, row.tags, row.scheduled_at = (
-                before.priority,
-                before.tags,
-                before.scheduled_at,
-            )
+            row.priority, row.tags, row.lane = before.priority, before.tags, before.lane
+            row.scheduled_at = before.scheduled_at
             self.model.rules.place(row, row.buckets)
             return self._tell([(row.number, "updated")])
         names = ["retries", "lapses", "scheduled_at", "expires_at", "started_at"]

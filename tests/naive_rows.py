@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eventq.core.create import NewTask
 from eventq.core.values import Policy
-from eventq.errors import ArgumentError, EventqError
+from eventq.errors import ArgumentError, EventqError, NotAllowedError
 from tests.naive_times import wished_start
 
 
@@ -40,6 +40,7 @@ class Row:
     first_wish: tuple[Any, ...]
     name: str | None = None
     lane: str = "default"
+    first_lane: str = "default"
     needs: tuple[str, ...] = ()
     state: str = "waiting"
     attempt: int = 0
@@ -122,6 +123,7 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
         first_wish=(order.priority, json.loads(order.tags_json), start, expires_at, age),
         name=order.route.name,
         lane=order.route.lane or "default",
+        first_lane=order.route.lane or "default",
         needs=order.route.needs,
         unique=order.unique,
         first_buckets=[(bucket.limit, bucket.value) for bucket in order.route.buckets],
@@ -131,10 +133,31 @@ def new_row(order: NewTask, number: int, now: int) -> Row:
     )
 
 
+def edit_row(
+    row: Row,
+    *,
+    priority: int | None = None,
+    tags_json: bytes | None = None,
+    scheduled_at: int | None = None,
+    lane: str | None = None,
+) -> bool:
+    """Gives a waiting row what is said; returns whether that changes it."""
+    if row.state not in {"waiting", "blocked"}:
+        raise WrongError(NotAllowedError)
+    if scheduled_at is not None and row.expires_at is not None and scheduled_at >= row.expires_at:
+        raise WrongError(ArgumentError)
+    before = replace(row)
+    row.priority = row.priority if priority is None else priority
+    row.tags = row.tags if tags_json is None else tags_json
+    row.lane = row.lane if lane is None else lane
+    row.scheduled_at = row.scheduled_at if scheduled_at is None else scheduled_at
+    return row != before
+
+
 def same_wish(order: NewTask, twin: Row) -> bool:
     """Whether an order with a taken key asks for the task that has it."""
     priority, tags, start, expires_at, age = twin.first_wish
-    if (order.route.name, order.route.lane or "default") != (twin.name, twin.lane):
+    if (order.route.name, order.route.lane or "default") != (twin.name, twin.first_lane):
         return False
     if (order.unique, order.secret) != (twin.unique, twin.secret):
         return False

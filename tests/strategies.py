@@ -17,7 +17,16 @@ from eventq.core.events import Noted, Progressed, Saved
 from eventq.core.queue_events import Limited, Shared
 from eventq.core.settle import Outcome
 from eventq.core.task import PLAIN_ROUTE, Route
-from eventq.core.values import Bucket, ErrorInfo, IfFailed, LogLine, Policy, Role, Scope
+from eventq.core.values import (
+    NO_JITTER,
+    Bucket,
+    ErrorInfo,
+    IfFailed,
+    LogLine,
+    Policy,
+    Role,
+    Scope,
+)
 
 # Microseconds stand in for hours: small numbers meet each other far more often.
 START = 1_000
@@ -28,18 +37,29 @@ indexes = st.integers(0, 1_000)
 rooms = st.integers(1, 8)
 draws = st.sampled_from([0.0, 0.25, 0.999])
 tag_texts = st.sampled_from([b"{}", b'{"size":"1"}', b'{"size":"2"}'])
+lanes = st.sampled_from(["heavy", "mail"])
+# What an edit names; None leaves a task in its lane.
+other_lanes = st.none() | st.just("default") | lanes
+edits = st.fixed_dictionaries(
+    {
+        "priority": st.none() | st.integers(-1, 1),
+        "tags_json": st.none() | tag_texts,
+        "lane": other_lanes,
+    }
+)
+bulk_edits = st.fixed_dictionaries({"priority": st.integers(-1, 1), "lane": other_lanes})
 policies = st.builds(
     Policy,
     backoff=st.sampled_from(["constant", "linear", "exponential"]),
     backoff_us=st.integers(0, 6),
     backoff_cap_us=st.none() | st.integers(0, 8),
-    jitter=st.sampled_from([0.0, 0.0, 0.5, 1.0]),
+    # No other zero: eventq writes none, and leaves out what is just this one.
+    jitter=st.sampled_from([NO_JITTER, NO_JITTER, 0.5, 1.0]),
     max_retries=st.none() | st.integers(0, 2),
     max_age_us=st.none() | st.none() | st.integers(12, 40),
     max_lapses=st.none() | st.none() | st.integers(0, 2),
 )
 names = st.sampled_from(["a", "b", "b.c"])
-lanes = st.sampled_from(["heavy", "mail"])
 # Mostly plain, so that plain nodes have something to do.
 routes = st.one_of(
     st.just(PLAIN_ROUTE),

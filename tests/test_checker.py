@@ -29,7 +29,7 @@ from eventq.core.events import (
     Saved,
     Updated,
 )
-from eventq.core.queue_events import Renewed
+from eventq.core.queue_events import Joined, Renewed
 from eventq.core.values import NODE, ErrorInfo, Policy
 from eventq.eventlog.memory import MemoryLog
 from tests.checker import check_commits, check_events, check_log
@@ -63,8 +63,23 @@ NEW_TASK: Step = (10, NEW, Created(PLAIN))
 MADE = Created(PLAIN, made_by=1)
 EARLY: Step = (9, NEW, Created(PLAIN))
 SIGN: Step = (9, NODE, Renewed("n", 30))
+# Of a node that takes from one lane, and of tasks in that or another.
+IN_MAIL: list[Step] = [
+    (10, NEW, Created(PLAIN, lane="mail")),
+    (10, NEW, Created(PLAIN, priority=1)),
+    (10, NEW, Created(PLAIN, lane="mail")),
+    (10, NODE, Joined("n", 30, 1, "1", unnamed=True, lanes={"mail": 1})),
+]
 GOOD: list[list[Step]] = [
     [],
+    [*IN_MAIL, (10, 1, Updated(lane="heavy")), (10, 3, LEASED)],
+    [*IN_MAIL, (10, 2, Updated(lane="mail")), (10, 2, LEASED)],
+    [
+        *IN_MAIL,
+        (10, 1, Updated(lane="heavy")),
+        (10, 1, Updated(lane="mail", undoes=5)),
+        (10, 1, LEASED),
+    ],
     [NEW_TASK, (10, 1, LEASED), (11, 1, Completed(2)), (12, 1, Refused(2, "m", "completed"))],
     [
         (10, NEW, Created(ONCE)),
@@ -232,6 +247,13 @@ BAD: list[tuple[str, list[Step]]] = [
     ("released of task 1", [NEW_TASK, (10, 1, Released(0))]),
     ("updated of task 1", [NEW_TASK, (10, 1, LEASED), (10, 1, Updated(1))]),
     ("updated nothing", [NEW_TASK, (10, 1, Updated(by="me"))]),
+    ("is no name", [NEW_TASK, (10, 1, Updated(lane="a b"))]),
+    (
+        "comes back with another lane",
+        [*IN_MAIL, (10, 1, Updated(lane="heavy")), (10, 1, Updated(lane="default", undoes=5))],
+    ),
+    ("lane default", [*IN_MAIL, (10, 1, Updated(lane="default")), (10, 1, LEASED)]),
+    ("task 2 ranks", [*IN_MAIL, (10, 2, Updated(lane="mail")), (10, 3, LEASED)]),
     (
         "moved past its expiry",
         [(10, NEW, Created(PLAIN, expires_at=20)), (10, 1, Updated(scheduled_at=20))],
@@ -383,7 +405,6 @@ def log() -> MemoryLog:
 def test_a_log_is_read_to_its_end(log: MemoryLog, batch: int) -> None:
     """Whatever the batches, all of it is checked."""
     report = check_log(log, batch=batch)
-
     assert (report.events, report.commits) == (3, 2)
     assert dict(report.states) == {"completed": 1}
 

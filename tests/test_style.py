@@ -33,7 +33,6 @@ LONGER = {
     "eventq/errors.py": 540,
     "eventq/eventlog/file.py": 435,
     "eventq/core/projection.py": 555,
-    "eventq/eventlog/sqlite/schema.py": 498,
     "eventq/verify/rules.py": 560,
     "eventq/audit/reasons.py": 475,
     "eventq/cli/views/tasks.py": 440,

@@ -16,6 +16,8 @@ from eventq.verify.anchor import EXPECTED, Anchor, parse_anchor
 
 # The last line of a file is looked for in so much of its end; an anchor with a stamp has 10 KB.
 TAIL_BYTES = 64 * 1024
+# How each line begins that `anchor keep` writes.
+LINE_START = b'{"namespace":"'
 GIT_S = 60.0
 
 
@@ -91,6 +93,13 @@ def last_anchor(path: Path) -> Anchor | None:
         return parse_anchor(lines[-1], str(path)) if lines else None
     except (OSError, ArgumentError):
         return None
+
+
+def holds_anchors(path: Path) -> bool:
+    """Whether a file is empty or begins as one of anchors does, or its last line is one."""
+    with path.open("rb") as file:
+        head = file.read(len(LINE_START))
+    return LINE_START.startswith(head) or last_anchor(path) is not None
 
 
 def git_file(namespace: str) -> str:

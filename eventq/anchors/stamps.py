@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 from datetime import datetime
 from hashlib import sha256
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from eventq.anchors.keys import INSTALL
 from eventq.errors import AnchorError, ArgumentError
+from eventq.host.urls import without_login
 from eventq.verify.anchor import Anchor, signed_text
 
 if TYPE_CHECKING:
@@ -31,12 +33,13 @@ NO_CLIENT = f"time stamps need {INSTALL}"
 
 def check_stamp_url(url: str) -> str:
     """The URL of a server. Raises ArgumentError where it is none, or what asks it is missing."""
-    if not url.startswith(("http://", "https://")):
-        raise ArgumentError("stamp_url", url, "an http:// or https:// URL")
+    if not _is_server(url):
+        expected = "an http:// or https:// URL of a server, without a login"
+        raise ArgumentError("stamp_url", without_login(url), expected)
     try:
         import rfc3161_client  # noqa: F401, PLC0415 - an extra
     except ImportError:
-        raise ArgumentError("stamp_url", url, f"none: {NO_CLIENT}") from None
+        raise ArgumentError("stamp_url", without_login(url), f"none: {NO_CLIENT}") from None
     return url
 
 
@@ -57,7 +60,7 @@ def ask_stamp(url: str, anchor: Anchor, *, timeout_s: float = ANSWER_S) -> str:
     try:
         with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - see above
             data = answer.read(ANSWER_BYTES)
-    except (OSError, URLError) as error:
+    except (OSError, HTTPException) as error:
         raise AnchorError(f"the time stamp server {url} does not answer: {error}") from error
     stamp = base64.b64encode(data).decode()
     try:
@@ -111,3 +114,13 @@ def stamped_at(stamp: str, anchor: Anchor, roots: list[Certificate] | None = Non
     except ValueError as error:
         raise AnchorError(f"the time stamp cannot be read: {error}") from None
     return told.gen_time
+
+
+def _is_server(url: str) -> bool:
+    """Whether it names a server that can be asked. One that wants a login is not asked with it."""
+    try:
+        parts = urlsplit(url)
+        is_named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_named and parts.scheme in {"http", "https"} and "@" not in parts.netloc

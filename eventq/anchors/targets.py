@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from eventq.anchors.kept import git, git_file, last_anchor
+from eventq.anchors.kept import git, git_file, holds_anchors, last_anchor
 from eventq.errors import AnchorError, ArgumentError
 from eventq.verify.anchor import Anchor
 
@@ -50,6 +50,8 @@ class FileTarget:
         place = self._path if is_there else self._path.parent
         if self._path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
             raise ArgumentError("to_file", self.name, "a file that can be written to")
+        if is_there and self._path.is_file() and not holds_anchors(self._path):
+            raise ArgumentError("to_file", self.name, "a file of anchors, an empty one, or none")
 
     def add(self, anchor: Anchor) -> None:
         """See AnchorTarget: one write at the end, then synced."""

@@ -352,6 +352,8 @@ def _updated(context: EventContext, body: Updated) -> str:
     parts = []
     if body.priority is not None:
         parts.append(f"priority {before.priority} to {after.priority}")
+    if body.lane is not None:
+        parts.append(f"lane {before.lane} to {after.lane}")
     if body.scheduled_at is not None:
         parts.append(_moved(before.scheduled_at_us - at, after.scheduled_at_us - at))
     if body.tags is not UNSET:

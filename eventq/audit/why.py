@@ -120,19 +120,23 @@ def explain(log: EventLog, history: list[Event], point: Point, *, limit: int = L
         task = projection.tasks[task.number].as_of(point.at)
         if task.state is TaskState.WAITING:
             verdict, notes = waiting_words(projection, task, point)
-            return _with_schedule(Why(point.seq, point.at, task, verdict, notes))
+            return _with_origin(Why(point.seq, point.at, task, verdict, notes), steps)
         steps[-1] = _unblocked(log, steps[-1], task, point)
-    return _with_schedule(_answer(log, steps, task, point, limit))
+    return _with_origin(_answer(log, steps, task, point, limit), steps)
 
 
-def _with_schedule(told: Why) -> Why:
-    """The answer, with the schedule that made the task, if one did."""
-    task = told.task
-    if task.schedule is None or task.due_us is None:
-        return told
-    late = brief_duration(task.created_at_us - task.due_us)
-    made = f"schedule {task.schedule} made it for {show_instant(task.due_us)}, {late} after that"
-    return replace(told, notes=[*told.notes, made])
+def _with_origin(told: Why, steps: list[Step]) -> Why:
+    """The answer, with what brought the task to its lane, and the schedule that made it, if any."""
+    task, notes = told.task, list(told.notes)
+    moves = [
+        s for s in steps if isinstance(s.event.body, Updated) and s.event.body.lane is not None
+    ]
+    if moves:
+        notes.append(f"it is in lane {task.lane} by {_event(moves[-1])}")
+    if task.schedule is not None and task.due_us is not None:
+        due, late = show_instant(task.due_us), brief_duration(task.created_at_us - task.due_us)
+        notes.append(f"schedule {task.schedule} made it for {due}, {late} after that")
+    return replace(told, notes=notes)
 
 
 def _answer(log: EventLog, steps: list[Step], task: Task, point: Point, limit: int) -> Why:

@@ -42,7 +42,7 @@ FROM (
     WHERE state = 3 AND from_seq <= :seq AND last_at >= :since AND last_at < :until
         AND (:lanes IS NULL OR EXISTS (
             SELECT 1 FROM tasks WHERE tasks.number = past.task
-                AND coalesce(tasks.lane, 0) IN (SELECT value FROM json_each(:lanes))
+                AND coalesce(past.moved, tasks.lane, 0) IN (SELECT value FROM json_each(:lanes))
         ))
     GROUP BY error
 ) AS met
@@ -207,7 +207,7 @@ class Counting:
         return int(count)
 
     def _lane_ids(self, lanes: Collection[str]) -> str:
-        """The numbers of lanes as JSON; 0 is the usual lane, where its name is not kept."""
+        """The numbers of lanes as JSON; 0 is the usual lane of tasks that were made in it."""
         found = [self._store.words.find("lane", lane) or -1 for lane in lanes]
         if DEFAULT_LANE in lanes:
             found.append(0)

@@ -46,7 +46,7 @@ from eventq.core.events import (
 )
 from eventq.core.moves import DOUBTED, create, first_state, reopen
 from eventq.core.secret_tags import open_tags
-from eventq.core.task import Task
+from eventq.core.task import DEFAULT_LANE, Task
 from eventq.core.values import LAPSED, NODE
 
 NO_TAGS = Raw(b"{}")
@@ -91,7 +91,6 @@ class Fold:
             Refused: self._refused,
             Unknown: self._unknown,
         }
-        self._sets: dict[tuple[str, int | None, str], int] = {}
         self._names: dict[str, int] = {}
         self._nodes: dict[str, int] = {}
 
@@ -140,7 +139,7 @@ class Fold:
         life.last_seq, life.last_at = task.fence or task.number, task.seen_at_us - self.base
         life.error = None if error is None else self._words.error_id(error, life.secret)
         if task.worker is not None:
-            life.nodes = self._added("nodes", None, task.worker)
+            life.nodes = self._words.with_one_more("nodes", None, task.worker)
             life.node = self._node(task.worker)
         life.fence = task.fence
         life.newer = None if task.newer is None else task.newer[0]
@@ -201,7 +200,7 @@ class Fold:
         self._change(life, seq, LEASED)
         life.state, life.attempts, life.fence = LEASED, body.attempt, seq
         life.last_seq, life.last_at = seq, at - self.base
-        life.nodes = self._added("nodes", life.nodes, body.worker)
+        life.nodes = self._words.with_one_more("nodes", life.nodes, body.worker)
         life.node = self._nodes.get(body.worker) or self._node(body.worker)
         ready_at = life.scheduled_at if life.ready_at is None else life.ready_at
         life.waited = max(0, life.last_at - ready_at)
@@ -281,6 +280,9 @@ class Fold:
             life.priority = body.priority
         if body.scheduled_at is not None:
             self._schedule(life, at, body.scheduled_at)
+        if body.lane is not None:
+            first = None if body.lane == DEFAULT_LANE else self._id("lane", body.lane)
+            life.moved = None if first == life.lane else self._id("lane", body.lane)
         if body.tags is not UNSET:
             life.tags_seq = seq
             self.tag_edits.append((seq, life.number))
@@ -365,7 +367,7 @@ class Fold:
     def _add_person(self, life: Life, by: str | None) -> None:
         """Somebody has had a hand in it."""
         if by is not None:
-            life.people = self._added("people", life.people, by)
+            life.people = self._words.with_one_more("people", life.people, by)
 
     def _is_by_worker(self, life: Life, by: str | None) -> bool:
         """Whether it was the task's own attempt that called it off."""
@@ -417,14 +419,3 @@ class Fold:
 
     def _id(self, kind: str, text: str | None) -> int | None:
         return None if text is None else self._words.id_of(kind, text)
-
-    def _added(self, kind: str, known: int | None, text: str) -> int:
-        """The number of a row of texts, each once, with one more."""
-        found = self._sets.get((kind, known, text))
-        if found is None:
-            texts = [] if known is None else msgspec.json.decode(self._words.text_of(known))
-            if text not in texts:
-                texts.append(text)
-            found = self._words.id_of(kind, msgspec.json.encode(texts).decode())
-            self._sets[kind, known, text] = found
-        return found

@@ -23,6 +23,7 @@ class Life(Struct, gc=False):
     key: str | None
     name: int | None
     lane: int | None
+    """The one that it was made in."""
     created_at: int
     flow: int | None
     schedule: int | None
@@ -56,6 +57,8 @@ class Life(Struct, gc=False):
     """The event that set its tags, where that is not the first."""
     newer: int | None = None
     """The event of a newer eventq by which it became unknown."""
+    moved: int | None = None
+    """The lane that it is in instead of its first."""
     ready_at: int | None = None
     """When it was given back, or made to run at an instant before that; None: as scheduled."""
     secret: int | None = None
@@ -87,6 +90,7 @@ class Life(Struct, gc=False):
             self.fence or None,
             self.tags_seq,
             self.newer,
+            self.moved,
         )
 
     def past_row(self, seq: int, became: int) -> Row:
@@ -134,7 +138,7 @@ def life_of(number: int, row: Row) -> Life:
     (first_priority, first_scheduled_at, since, state, priority, attempts) = row[8:14]
     (scheduled_at, ended_at, last_seq, last_at) = row[14:18]
     (error, nodes, node, people, waited, ran, lapses, refused, late, fence) = row[18:28]
-    (tags_seq, newer, ready_at, secret) = row[28:]
+    (tags_seq, newer, moved, ready_at, secret) = row[28:]
     if ended_at is None and state in FINAL:
         ended_at = last_at
     return Life(
@@ -169,6 +173,7 @@ def life_of(number: int, row: Row) -> Life:
         fence or 0,
         tags_seq,
         newer,
+        moved,
         ready_at,
         secret,
         is_stored=True,

@@ -29,7 +29,7 @@ from eventq.core.events import (
 from eventq.core.moves import DOUBTED, ENDS_LEASE, advance, changes, reopen
 from eventq.core.seal import check_seal
 from eventq.core.secret_tags import open_tags
-from eventq.core.task import DEFAULT_LANE, FINAL, Task, TaskState, state_as_of
+from eventq.core.task import FINAL, Task, TaskState, state_as_of
 from eventq.core.values import LAPSED
 from eventq.errors import LogArchivedError
 from eventq.eventlog.contract import EventLog
@@ -233,7 +233,6 @@ def may_be_meant(selector: Selector, number: int, at: int, body: Created) -> boo
     return (
         (not selector.numbers or number in selector.numbers)
         and (not selector.keys or key in selector.keys)
-        and (not selector.lanes or (body.lane or DEFAULT_LANE) in selector.lanes)
         and (selector.schedule is None or body.schedule == selector.schedule)
         and (selector.created_before is None or at < selector.created_before)
         and (selector.created_after is None or at >= selector.created_after)

@@ -181,9 +181,12 @@ class Selection:
         tags: Mapping[str, Any] | None = None,
         scheduled_at: datetime | None = None,
         delay: Duration | None = None,
+        lane: str | None = None,
     ) -> Plan:
         """A plan that edits those that wait to run, as `Queue.update`. Raises ArgumentError."""
-        edit = make_update(priority=priority, tags=tags, scheduled_at=scheduled_at, delay=delay)
+        edit = make_update(
+            priority=priority, tags=tags, scheduled_at=scheduled_at, delay=delay, lane=lane
+        )
         if edit == UpdateTask():
             raise ArgumentError("update", None, "something to change")
         return self._plan(
@@ -192,6 +195,7 @@ class Selection:
             priority=edit.priority,
             tags=UNSET if edit.tags_json is None else Raw(edit.tags_json),
             scheduled_at=edit.scheduled_at,
+            lane=edit.lane,
         )
 
     def _plan(

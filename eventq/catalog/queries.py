@@ -25,17 +25,17 @@ COLUMNS = (
     "refused, late, fence, tags_seq, secret"
 )
 NOW = """
-SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
-    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
-    refused, late, fence, tags_seq, secret
+SELECT number, key, name, coalesce(moved, lane) AS lane, created_at, flow, schedule, since, state,
+    priority, attempts, scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited,
+    ran, lapses, refused, late, fence, tags_seq, secret
 FROM tasks NOT INDEXED
 WHERE number <= :seq AND since <= :seq
 """
 # The same for the tasks that were last changed.
 NOW_LATEST = """
-SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
-    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
-    refused, late, fence, tags_seq, secret
+SELECT number, key, name, coalesce(moved, lane) AS lane, created_at, flow, schedule, since, state,
+    priority, attempts, scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited,
+    ran, lapses, refused, late, fence, tags_seq, secret
 FROM tasks INDEXED BY tasks_by_last
 WHERE coalesce(last_seq, since) <= :seq AND number <= :seq AND since <= :seq
 ORDER BY coalesce(last_seq, since) DESC
@@ -51,11 +51,11 @@ FROM tasks INDEXED BY tasks_by_first_fork
 WHERE first_fork IN (SELECT value FROM json_each(:forks)) AND number <= :seq AND first_to > :seq
 """
 PAST = """
-SELECT tasks.number, tasks.key, tasks.name, tasks.lane, tasks.created_at, tasks.flow,
-    tasks.schedule, past.from_seq AS since, past.state, past.priority, past.attempts,
-    past.scheduled_at, past.ended_at, past.last_seq, past.last_at, past.error, past.nodes,
-    past.people, past.waited, past.ran, past.lapses, past.refused, past.late, past.fence,
-    past.tags_seq, tasks.secret
+SELECT tasks.number, tasks.key, tasks.name, coalesce(past.moved, tasks.lane) AS lane,
+    tasks.created_at, tasks.flow, tasks.schedule, past.from_seq AS since, past.state,
+    past.priority, past.attempts, past.scheduled_at, past.ended_at, past.last_seq, past.last_at,
+    past.error, past.nodes, past.people, past.waited, past.ran, past.lapses, past.refused,
+    past.late, past.fence, past.tags_seq, tasks.secret
 FROM past INDEXED BY past_by_fork CROSS JOIN tasks ON tasks.number = past.task
 WHERE past.state IN (SELECT value FROM json_each(:past_codes))
     AND past.fork IN (SELECT value FROM json_each(:forks))
@@ -63,18 +63,18 @@ WHERE past.state IN (SELECT value FROM json_each(:past_codes))
 """
 # How tasks look now, and have looked since they began to change.
 EVER_NOW = """
-SELECT number, key, name, lane, created_at, flow, schedule, since, state, priority, attempts,
-    scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited, ran, lapses,
-    refused, late, fence, tags_seq, secret
+SELECT number, key, name, coalesce(moved, lane) AS lane, created_at, flow, schedule, since, state,
+    priority, attempts, scheduled_at, ended_at, last_seq, last_at, error, nodes, people, waited,
+    ran, lapses, refused, late, fence, tags_seq, secret
 FROM tasks NOT INDEXED
 WHERE number <= :seq
 """
 EVER_PAST = """
-SELECT tasks.number, tasks.key, tasks.name, tasks.lane, tasks.created_at, tasks.flow,
-    tasks.schedule, past.from_seq AS since, past.state, past.priority, past.attempts,
-    past.scheduled_at, past.ended_at, past.last_seq, past.last_at, past.error, past.nodes,
-    past.people, past.waited, past.ran, past.lapses, past.refused, past.late, past.fence,
-    past.tags_seq, tasks.secret
+SELECT tasks.number, tasks.key, tasks.name, coalesce(past.moved, tasks.lane) AS lane,
+    tasks.created_at, tasks.flow, tasks.schedule, past.from_seq AS since, past.state,
+    past.priority, past.attempts, past.scheduled_at, past.ended_at, past.last_seq, past.last_at,
+    past.error, past.nodes, past.people, past.waited, past.ran, past.lapses, past.refused,
+    past.late, past.fence, past.tags_seq, tasks.secret
 FROM past NOT INDEXED CROSS JOIN tasks ON tasks.number = past.task
 WHERE past.from_seq <= :seq
 """

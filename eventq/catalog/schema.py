@@ -46,6 +46,7 @@ CREATE TABLE errors (
 CREATE UNIQUE INDEX errors_by_content ON errors (message, type, place);
 
 -- `first_to` is where its first look ended, NULL while it lasts; `since` is where the last began.
+-- `lane` is the one that it was made in, `moved` the one that it is in instead; NULL: in the first.
 -- `node` is that of its last lease. `fork` is a position inside a look by which it is found: see
 -- forks.py. `secret` are the names of tags that are not here.
 CREATE TABLE tasks (
@@ -81,6 +82,7 @@ CREATE TABLE tasks (
     fence INTEGER,
     tags_seq INTEGER,
     newer INTEGER,
+    moved INTEGER,
     ready_at INTEGER,
     secret INTEGER
 );
@@ -110,6 +112,7 @@ CREATE TABLE past (
     fence INTEGER,
     tags_seq INTEGER,
     newer INTEGER,
+    moved INTEGER,
     became INTEGER NOT NULL
 );
 
@@ -195,7 +198,7 @@ LOAD_TASK = """
 SELECT key, name, lane, created_at, flow, schedule, first_to, first_state, first_priority,
     first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at, last_seq,
     last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer,
-    ready_at, secret
+    moved, ready_at, secret
 FROM tasks
 WHERE number = ?
 """
@@ -210,10 +213,10 @@ INSERT INTO tasks (
     number, key, name, lane, created_at, flow, schedule, first_to, first_fork, first_state,
     first_priority, first_scheduled_at, since, state, priority, attempts, scheduled_at, ended_at,
     last_seq, last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence,
-    tags_seq, newer, ready_at, secret
+    tags_seq, newer, moved, ready_at, secret
 ) VALUES (
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?
+    ?, ?, ?
 )
 """
 CHANGE_TASK = """
@@ -221,17 +224,17 @@ UPDATE tasks
 SET (
     first_to, first_fork, since, state, priority, attempts, scheduled_at, ended_at, last_seq,
     last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer,
-    ready_at
+    moved, ready_at
 )
-    = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 WHERE number = ?
 """
 ADD_PAST = """
 INSERT INTO past (
     task, from_seq, to_seq, fork, state, priority, attempts, scheduled_at, ended_at, last_seq,
     last_at, error, nodes, node, people, waited, ran, lapses, refused, late, fence, tags_seq, newer,
-    became
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    moved, became
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ADD_TAGS = "INSERT INTO tags (seq, json) VALUES (?, ?)"
 ADD_TAG_EDIT = "INSERT INTO tag_edits (seq, task) VALUES (?, ?)"

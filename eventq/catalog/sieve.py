@@ -16,7 +16,7 @@ from eventq.catalog.record import place_of
 from eventq.catalog.selector import Selector, has_tags, has_words, is_error, is_in
 from eventq.core.audience import matches
 from eventq.core.commits import KINDS, Commit, decode_at, time_of
-from eventq.core.events import Retried
+from eventq.core.events import Retried, Updated
 from eventq.core.moves import ENDS_LEASE
 from eventq.core.secret_tags import open_tags
 from eventq.core.task import DEFAULT_LANE, TaskState
@@ -262,7 +262,9 @@ def _clue(selector: Selector) -> Clue | None:
         return Clue(kinds, plain, lambda body: _may_have_tags(selector, body))
     is_placed = selector.schedule is not None or selector.flow is not None
     if selector.names or selector.lanes or is_placed:
-        return Clue(("created", "retried"), fits=lambda body: _is_called(selector, body))
+        moves = ("updated",) if selector.lanes else ()
+        kinds = ("created", "retried", *moves)
+        return Clue(kinds, fits=lambda body: _is_called(selector, body))
     if selector.node is not None:
         node = selector.node
         return Clue(("leased",), fits=lambda body: matches(body.worker, node))
@@ -305,7 +307,9 @@ def _may_have_tags(selector: Selector, body: Any) -> bool:  # noqa: ANN401 - see
 
 
 def _is_called(selector: Selector, body: Any) -> bool:  # noqa: ANN401 - see _attempts_in
-    """Whether a task that an event makes or brings back may be the one that is looked for."""
+    """Whether a task that an event makes, moves or brings back may be one that is looked for."""
+    if type(body) is Updated:
+        return body.lane in selector.lanes
     content = body.reopens if type(body) is Retried else body
     if content is None:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import apsw
+import msgspec
 
 from eventq.catalog import schema
 from eventq.catalog.record import place_of
@@ -22,12 +23,14 @@ class Words:
         self._known: dict[tuple[str, str], int] = {}
         self._errors: dict[ErrorInfo, int] = {}
         self._texts: dict[int, str] = {}
+        self._sets: dict[tuple[str, int | None, str], int] = {}
 
     def forget(self) -> None:
         """Remembers nothing, and asks again."""
         self._known.clear()
         self._errors.clear()
         self._texts.clear()
+        self._sets.clear()
 
     def id_of(self, kind: str, text: str) -> int:
         """The number of a text of this kind, given one if it has none."""
@@ -57,6 +60,19 @@ class Words:
             [(text,)] = rows_of(self._connection, schema.GET_WORD, (number,))
             known = self._texts[number] = str(text)
         return known
+
+    def with_one_more(self, kind: str, known: int | None, text: str) -> int:
+        """The number of texts, each once, that are those of a number and this one."""
+        found = self._sets.get((kind, known, text))
+        if found is None:
+            texts = [] if known is None else msgspec.json.decode(self.text_of(known))
+            if text not in texts:
+                texts.append(text)
+            found = self.id_of(kind, msgspec.json.encode(texts).decode())
+            if len(self._sets) >= REMEMBERED:
+                self._sets.clear()
+            self._sets[kind, known, text] = found
+        return found
 
     def error_id(self, error: ErrorInfo, secret: int | None = None) -> int:
         """The number of an error's type, message and place together.

@@ -206,7 +206,13 @@ class _Portion:
             drafts = CancelTask(self._asking).events(task, self._now)
         else:
             tags_json = None if said.tags is UNSET else bytes(said.tags)
-            edit = UpdateTask(said.priority, tags_json, said.scheduled_at, asking=self._asking)
+            edit = UpdateTask(
+                said.priority,
+                tags_json,
+                said.scheduled_at,
+                lane=said.lane,
+                asking=self._asking,
+            )
             drafts = edit.events(task, self._now)
         if not drafts:
             raise NotAllowedError(said.action, task.key, "so already")

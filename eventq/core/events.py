@@ -252,7 +252,8 @@ class Updated(Asked, frozen=True, tag="updated"):
     """A person or program edited the task; None or UNSET means unchanged.
 
     One that ``waives`` waits no more for those tasks that have ended without success. With tags it
-    repeats which of the task's are ``secret``, for who reads it alone.
+    repeats which of the task's are ``secret``, for who reads it alone. Back in the usual lane,
+    ``lane`` is "default": None is no change here.
     """
 
     priority: int | None = None
@@ -260,6 +261,7 @@ class Updated(Asked, frozen=True, tag="updated"):
     scheduled_at: int | None = None
     waives: bool = False
     secret: tuple[str, ...] = ()
+    lane: str | None = None
 
 
 @final

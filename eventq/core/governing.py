@@ -62,6 +62,13 @@ class Governing:
         route = self._resolved(task.route, share, task.tags_json)
         return task if route == task.route else replace(task, route=self.shared(route))
 
+    def edited(self, task: Task) -> Task:
+        """The same of a task that was edited; its lane may be another one."""
+        if self.is_on:
+            task = self.routed(task)
+        route = self.shared(task.route)
+        return task if route is task.route else replace(task, route=route)
+
     def shared(self, route: Route) -> Route:
         """The same route, which all tasks have as one object."""
         known = self._routes.get(route)

@@ -31,7 +31,13 @@ from eventq.core.task import (
     is_due,
     state_as_of,
 )
-from eventq.core.validation import check_duration, check_instant, check_priority, check_tags
+from eventq.core.validation import (
+    check_duration,
+    check_instant,
+    check_name,
+    check_priority,
+    check_tags,
+)
 from eventq.core.values import COMMIT_EVENTS
 from eventq.errors import ArgumentError, NotAllowedError
 
@@ -92,6 +98,7 @@ class UpdateTask(Struct, frozen=True):
     tags_json: bytes | None = None
     scheduled_at: int | None = None
     delay_us: int | None = None
+    lane: str | None = None
     asking: Asking = NOBODY
 
     def events(self, task: Task, now: int) -> list[Draft]:
@@ -107,11 +114,12 @@ class UpdateTask(Struct, frozen=True):
         if tags_json is not None and task.given:
             _check_not_given(tags_json, task)
         at = None if at == task.scheduled_at_us else at
-        if priority is None and tags_json is None and at is None:
+        lane = None if self.lane == task.lane else self.lane
+        if priority is None and tags_json is None and at is None and lane is None:
             return []
         tags = UNSET if tags_json is None else Raw(tags_json)
         secret = () if tags_json is None else task.secret
-        body = Updated(priority, tags, at, secret=secret, **self.asking.marks)
+        body = Updated(priority, tags, at, secret=secret, lane=lane, **self.asking.marks)
         return [(task.number, body)]
 
 
@@ -122,6 +130,7 @@ def make_update(
     tags: Mapping[str, Any] | None,
     scheduled_at: datetime | None,
     delay: Duration | None,
+    lane: str | None,
 ) -> UpdateTask:
     """The edit that a caller asks for. Raises ArgumentError."""
     level = None if priority is None else check_priority(priority)
@@ -130,7 +139,8 @@ def make_update(
     delay_us = check_duration(delay, "delay")
     if at is not None and delay_us is not None:
         raise ArgumentError("delay", delay, "either delay or scheduled_at, not both")
-    return UpdateTask(level, tags_json, at, delay_us, asking)
+    lane = None if lane is None else check_name(lane, "lane")
+    return UpdateTask(level, tags_json, at, delay_us, lane, asking)
 
 
 def _check_not_given(tags_json: bytes, task: Task) -> None:

@@ -394,6 +394,7 @@ def _updated(task: Task, _seq: int, at: int, body: Updated) -> Task:
         tags_json=task.tags_json if body.tags is UNSET else bytes(body.tags),
         scheduled_at_us=task.scheduled_at_us if body.scheduled_at is None else body.scheduled_at,
         seen_at_us=at,
+        route=task.route if body.lane is None else task.route.in_lane(body.lane),
     )
 
 

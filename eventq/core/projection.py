@@ -29,14 +29,7 @@ from eventq.core.flows import Flows
 from eventq.core.governing import Governing
 from eventq.core.holders import Holders
 from eventq.core.members import Follower, Member, Members
-from eventq.core.moves import (
-    change,
-    check_fence,
-    create,
-    lease,
-    reopen,
-    wait_over,
-)
+from eventq.core.moves import change, check_fence, create, lease, reopen, wait_over
 from eventq.core.policy import SharedPolicies
 from eventq.core.queue_events import Followed, Joined, Left, Renewed, Unfollowed
 from eventq.core.schedules import Schedules
@@ -52,7 +45,7 @@ WAITING = TaskState.WAITING
 
 # To be raised whenever equal logs fold to something else than before, so that no older snapshot is
 # built upon.
-FOLD_VERSION = 9
+FOLD_VERSION = 10
 
 # Where a log is ahead of the clock, one node may decide a little earlier than another was asked
 # about. Further back than this, the indexes go back as well.
@@ -473,10 +466,12 @@ class Projection:
             self.governing.let_go(task)
 
     def _changed(self, task: Task, seq: int, at: int, body: AnyBody | Unknown) -> Task:
-        """The task after an event; its tags may say another share, or a bucket, from then on."""
+        """The task after an event; its lane, share or bucket may be another one from then on."""
         changed = change(task, seq, at, body)
-        is_governed = type(body) is Updated and self.governing.is_on
-        return self.governing.routed(changed) if is_governed else changed
+        if type(body) is Updated:
+            changed = self.governing.edited(changed)
+            self.waits.relabel(task, changed)
+        return changed
 
     def _replace(self, old: Task, new: Task, body: AnyBody | Unknown) -> Task:
         """Puts a changed task in the place of what it was; not for leases, see `apply`.

@@ -173,8 +173,8 @@ class Bulk(Asked, frozen=True, tag="bulk"):
     It is about the ``count`` tasks that the ``selector`` meant behind ``position``, seen at
     ``seen_at``, whose last events were those that the ``digest`` is of; one that ``undoes`` another
     is about the tasks which that one changed. The n-th of retried tasks runs no earlier than
-    ``start_at`` and n times ``interval_us``. An update is to what ``priority``, ``tags`` and
-    ``scheduled_at`` say.
+    ``start_at`` and n times ``interval_us``. An update is to what ``priority``, ``tags``,
+    ``scheduled_at`` and ``lane`` say.
     """
 
     action: BulkAction
@@ -188,6 +188,7 @@ class Bulk(Asked, frozen=True, tag="bulk"):
     priority: int | None = None
     tags: Raw | UnsetType = UNSET
     scheduled_at: int | None = None
+    lane: str | None = None
     # From a factory, so that it is stored: who does not know the kind has to read it.
     skip: bool = field(default_factory=lambda: True)
 

@@ -77,6 +77,10 @@ class Route(Struct, frozen=True, gc=False):
             return self
         return Route(self.name, self.lane, self.needs)
 
+    def in_lane(self, lane: str) -> Route:
+        """The same in another lane."""
+        return replace(self, lane=None if lane == DEFAULT_LANE else lane)
+
 
 class Ending(Struct, frozen=True, gc=False):
     """How a final task ended."""

@@ -83,6 +83,7 @@ def _fields_of(before: Task, body: Updated, seq: int, asking: Asking) -> Updated
         UNSET if body.tags is UNSET else Raw(before.tags_json),
         None if body.scheduled_at is None else before.scheduled_at_us,
         secret=() if body.tags is UNSET else before.secret,
+        lane=None if body.lane is None else before.lane,
         **asking.marks,
     )
 

@@ -35,7 +35,7 @@ class TaskWaits:
     def __init__(self, tasks: dict[int, Task]) -> None:
         self.by_task: dict[int, Wait] = {}
         self.counts: Counter[tuple[str, str | None]] = Counter()
-        """How many wait, by lane and name: no event changes these of a task."""
+        """How many wait, by lane and name."""
         self.by_predecessor: dict[int, set[int]] = {}
         """Whom the end, or the coming back, of a task concerns."""
         self.doomed: SortedList[int] = SortedList()
@@ -65,7 +65,7 @@ class TaskWaits:
         """A task waits for just this."""
         number = task.number
         self.by_task[number] = wait
-        self.counts[task.lane, task.name] += 1
+        self._count(task)
         for predecessor in wait.open | wait.failed:
             self.by_predecessor.setdefault(predecessor, set()).add(number)
         if task.expires_at_us is not None:
@@ -77,10 +77,7 @@ class TaskWaits:
         """A task waits no more, whatever becomes of it."""
         number = task.number
         wait = self.by_task.pop(number)
-        label = task.lane, task.name
-        self.counts[label] -= 1
-        if not self.counts[label]:
-            del self.counts[label]
+        self._discount(task)
         for predecessor in wait.open | wait.failed:
             self._leave(predecessor, number)
         if task.expires_at_us is not None:
@@ -88,6 +85,12 @@ class TaskWaits:
         if number in self.doomed:
             self.doomed.remove(number)
             self.unneeded.discard(number)
+
+    def relabel(self, old: Task, new: Task) -> None:
+        """A task, which may wait here, was edited: it may be in another lane."""
+        if old.lane != new.lane and old.number in self.by_task:
+            self._discount(old)
+            self._count(new)
 
     def restore(
         self,
@@ -178,6 +181,15 @@ class TaskWaits:
             assert wait.failed.isdisjoint(self._tasks.keys())
             assert wait.open or wait.failed or waiting[number].role != "member"
             assert waiting[number].if_failed != "run" or not wait.failed
+
+    def _count(self, task: Task) -> None:
+        self.counts[task.lane, task.name] += 1
+
+    def _discount(self, task: Task) -> None:
+        label = task.lane, task.name
+        self.counts[label] -= 1
+        if not self.counts[label]:
+            del self.counts[label]
 
     def _leave(self, predecessor: int, number: int) -> None:
         concerned = self.by_predecessor[predecessor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,6 +10,7 @@ from eventq.core.plain import plain
 from eventq.errors import ArgumentError
 from eventq.eventlog.contract import EventLog, is_storable
 from eventq.eventlog.memory import MemoryLog, MemoryStorage
+from eventq.host.urls import without_login
 
 EXPECTED = (
     "a URL: sqlite:///relative.db, sqlite:////absolute.db, mongodb://host/database, "
@@ -40,7 +40,7 @@ def open_log(url: str, *, namespace: str = "default", create: bool = True) -> Ev
 def _open(url: str, *, namespace: str, create: bool) -> EventLog:
     if url != url.strip():
         raise ArgumentError(
-            "url", _without_password(url), "a URL without spaces around it (write them as %20)"
+            "url", without_login(url), "a URL without spaces around it (write them as %20)"
         )
     if url.startswith(("mongodb://", "mongodb+srv://")):
         # Imported here: a program with another log needs no driver.
@@ -49,14 +49,14 @@ def _open(url: str, *, namespace: str, create: bool) -> EventLog:
         return MongoLog(url, namespace=namespace, create=create)
     # The parser drops some control characters in silence, and the rest makes no path either.
     if not url.isprintable():
-        raise ArgumentError("url", _without_password(url), "a URL without control characters")
+        raise ArgumentError("url", without_login(url), "a URL without control characters")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ArgumentError("url", _without_password(url), EXPECTED) from None
+        raise ArgumentError("url", without_login(url), EXPECTED) from None
     if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise ArgumentError(
-            "url", _without_password(url), "a URL without ? and # (write them as %3F and %23)"
+            "url", without_login(url), "a URL without ? and # (write them as %3F and %23)"
         )
     if parts.scheme == "memory" and parts.path in {"", "/"} and "://" in url:
         return MemoryLog(_storage(parts.netloc), url=url, namespace=namespace)
@@ -70,7 +70,7 @@ def _open(url: str, *, namespace: str, create: bool) -> EventLog:
         from eventq.eventlog.sqlite.log import SqliteLog  # noqa: PLC0415
 
         return SqliteLog(path, url=url, namespace=namespace, create=create)
-    raise ArgumentError("url", _without_password(url), EXPECTED)
+    raise ArgumentError("url", without_login(url), EXPECTED)
 
 
 def file_of(url: str) -> Path | None:
@@ -91,17 +91,12 @@ def _path(url: str, scheme: str) -> str:
         is_shown = meant.strip("/") and "@" not in meant
         hint = f": {scheme}:///{meant}" if is_shown else ""
         expected = f"three slashes before a relative path, four before an absolute one{hint}"
-        raise ArgumentError("url", _without_password(url), expected)
+        raise ArgumentError("url", without_login(url), expected)
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
         expected = "%XX that make UTF-8 text"
-        raise ArgumentError("url", _without_password(url), expected) from None
-
-
-def _without_password(url: str) -> str:
-    """The URL for messages, without what stands before the last @, which may be a login."""
-    return re.sub(r"//.*@", "//...@", url, flags=re.DOTALL)
+        raise ArgumentError("url", without_login(url), expected) from None
 
 
 def _storage(name: str) -> MemoryStorage:

@@ -24,6 +24,7 @@ from eventq.core.events import (
     Refused,
     Released,
     Retried,
+    Updated,
 )
 from eventq.core.queue_events import Ticked
 from eventq.core.task import DEFAULT_LANE
@@ -61,6 +62,7 @@ class Open(Struct, gc=False):
     label: Label
     ready_at: int | None
     """From when on it might have been leased; None while that is not known."""
+    name: str | None = None
     leased_at: int = 0
 
 
@@ -111,23 +113,24 @@ class Tally:
         return body.schedule if body.schedule in self.schedules else OTHER_NAME
 
     def _create(self, seq: int, at: int, body: Created) -> None:
-        label = (body.lane or DEFAULT_LANE, body.name or UNNAMED)
-        if label not in self.labels:
-            if len(self.labels) < self._most_labels:
-                self.labels.add(label)
-            else:
-                label = OTHER
+        label = self._label_for(body.lane, body.name)
         self.made[label] += 1
         self.open[label] += 1
         ready_at = None if body.after else max(at, body.scheduled_at or at)
-        self._tasks[seq] = Open(label, ready_at)
+        self._tasks[seq] = Open(label, ready_at, body.name)
+
+    def _label_for(self, lane: str | None, name: str | None) -> Label:
+        """The label of a lane and a name, which may be new."""
+        if len(self.labels) < self._most_labels:
+            self.labels.add((lane or DEFAULT_LANE, name or UNNAMED))
+        return self.label_of(lane, name)
 
     def _change(self, number: int, at: int, body: AnyBody | Unknown) -> None:
         task = self._tasks.get(number)
         if task is None:
             if type(body) is Retried and body.reopens is not None:
                 label = self.label_of(body.reopens.lane, body.reopens.name)
-                self._tasks[number] = Open(label, max(at, body.scheduled_at))
+                self._tasks[number] = Open(label, max(at, body.scheduled_at), body.reopens.name)
                 self.open[label] += 1
             return
         if type(body) is Leased:
@@ -136,14 +139,23 @@ class Tally:
             task.leased_at = at
         elif type(body) is Retried:
             task.ready_at = max(at, body.scheduled_at)
-        elif type(body) is Refused:
-            self.refused[task.label] += 1
         elif isinstance(body, Completed | Failed | Released):
             self._end_attempt(task, at, _outcome_of(body))
             if type(body) is Released:
                 task.ready_at = at if body.scheduled_at is None else body.scheduled_at
+        else:
+            self._note(task, body)
         if isinstance(body, Completed | Expired | Cancelled):
             self._end(number, task, at, body)
+
+    def _note(self, task: Open, body: AnyBody | Unknown) -> None:
+        """Takes in what is neither the beginning of an attempt nor its end."""
+        if type(body) is Refused:
+            self.refused[task.label] += 1
+        elif type(body) is Updated and body.lane is not None:
+            self.open[task.label] -= 1
+            task.label = self._label_for(body.lane, task.name)
+            self.open[task.label] += 1
 
     def _end_attempt(self, task: Open, at: int, outcome: str) -> None:
         self.attempts[task.label, outcome] += 1

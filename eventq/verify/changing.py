@@ -131,11 +131,13 @@ def _compared(
             "scheduled_at": (
                 before.scheduled_at if undone.scheduled_at is not None else task.scheduled_at
             ),
+            "lane": before.lane if undone.lane is not None else task.lane,
         }
         found = {
             "priority": task.priority if body.priority is None else body.priority,
             "tags": task.tags if body.tags is UNSET else bytes(body.tags),
             "scheduled_at": (task.scheduled_at if body.scheduled_at is None else body.scheduled_at),
+            "lane": task.lane if body.lane is None else body.lane,
         }
         return wanted, found
     names = ("retries", "lapses", "expires_at", "scheduled_at")

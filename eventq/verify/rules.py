@@ -34,6 +34,7 @@ from eventq.core.events import (
 from eventq.errors import shown
 from eventq.verify.allowance import check_given_up, check_retry
 from eventq.verify.beside import RulesBeside
+from eventq.verify.editing import take_edit
 from eventq.verify.exits import LAPSE, check_exit
 from eventq.verify.links import FLOW_MARK, Links, check_leased
 from eventq.verify.nodes import PLAIN, JoinedNodes, check_route
@@ -55,7 +56,6 @@ from eventq.verify.terms import (
     Report,
     Unreadable,
     check_created,
-    check_edit,
     decided_at,
 )
 from eventq.verify.uniques import Uniques
@@ -493,17 +493,9 @@ class Rules:
         if task is None:
             return
         self._take_changing(seq, number, body, task)
-        check_edit(body, task)
-        task.priority = task.priority if body.priority is None else body.priority
-        if body.tags is not UNSET:
-            task.tags = bytes(body.tags)
-            if self.bounds.is_used:
-                self.bounds.place(task, task.buckets)
-        if body.scheduled_at is not None:
-            useless = task.expires_at is not None and task.expires_at <= body.scheduled_at
-            if useless and body.scheduled_at > at:
-                raise BrokenError("expiry", "moved past its expiry")
-            task.scheduled_at = body.scheduled_at
+        take_edit(task, at, body)
+        if body.tags is not UNSET and self.bounds.is_used:
+            self.bounds.place(task, task.buckets)
         if body.waives and self._judges_links and self.links.waive(task):
             self._start(task)
         elif task.state == "pending":

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from eventq.core.commits import AnyBody, Unknown
-from eventq.core.events import Created, Updated
+from eventq.core.events import Created
 from eventq.verify.seen import Seen
 
 # A traceparent of W3C's: version, trace, span, flags; behind it there may be a tracestate.
@@ -103,12 +103,3 @@ def decided_at(
         # A stamp is behind its clock only where the one before it was.
         report(first, "clock", "decided before its stamp, which is not the one before it")
     return found
-
-
-def check_edit(body: Updated, task: Seen) -> None:
-    """Raises BrokenError for one that edits nothing, or whose secret tags are not the task's."""
-    is_edited = (body.priority, body.tags, body.scheduled_at) != (None, UNSET, None)
-    if not (is_edited or body.waives):
-        raise BrokenError("move", "updated nothing")
-    if body.secret != (() if body.tags is UNSET else task.secret):
-        raise BrokenError("secret", "calls other tags secret than its task does")

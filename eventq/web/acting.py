@@ -15,16 +15,15 @@ from msgspec import Struct
 
 from eventq.core.commits import KIND_OF, decode_at
 from eventq.core.events import ByHand, Cancelled, Retried, Updated
-from eventq.core.queue_events import Limited, Paused, Planned, Resumed
+from eventq.core.queue_events import Limited, Paused, Resumed
 from eventq.core.rule_options import ScopeOptions
-from eventq.core.task import Task, show_instant
+from eventq.core.task import Task
 from eventq.core.values import NODE, Scope, Via
 from eventq.errors import ArgumentError, KeyConflictError
 from eventq.queue import Queue
 from eventq.replay.fold import commits_of, stored_kind, task_of
 from eventq.replay.points import Point
 from eventq.replay.rule_words import scope_words
-from eventq.schedules.managing import QueueSchedule
 from eventq.web.access import Person, Right
 from eventq.web.checking import Checking
 from eventq.web.form import instant_of, json_of, number_of, optional
@@ -204,15 +203,19 @@ def cancel_task(acting: Acting) -> Done:
 
 
 def update_task(acting: Acting) -> Done:
-    """Changes a task's priority, tags or schedule."""
+    """Changes a task's priority, tags, schedule or lane."""
     form = acting.form
     task, name = acting.task()
+    lane = optional(form, "lane")
+    if lane is not None:
+        acting.check_lane(lane)
     acting.queue.update(
         task.key,
         priority=number_of(form, "priority"),
         tags=acting.tags_for(task),
         delay=optional(form, "delay"),
         scheduled_at=_scheduled_at(form),
+        lane=lane,
         **acting.marks,
     )
     undo = acting.done_at(Updated, number=task.number)
@@ -306,61 +309,6 @@ def lift_limit(acting: Acting) -> Done:
     return Done(f"Limit {name} is lifted.", "/limits", acting.done_at(Limited))
 
 
-def pause_schedule(acting: Acting) -> Done:
-    """Has the dues of a schedule make nothing."""
-    found = _schedule(acting)
-    found.pause(**acting.marks)
-    undo = acting.done_at(Planned)
-    return Done(f"Schedule {found.name} is paused.", "/schedules", undo)
-
-
-def resume_schedule(acting: Acting) -> Done:
-    """Has the dues of a schedule make tasks again."""
-    found = _schedule(acting)
-    found.resume(**acting.marks)
-    undo = acting.done_at(Planned)
-    return Done(f"Schedule {found.name} makes tasks again.", "/schedules", undo)
-
-
-def trigger_schedule(acting: Acting) -> Done:
-    """Makes one more task of a schedule now."""
-    found = _schedule(acting)
-    task = found.trigger(**acting.marks)
-    if task is None:
-        return Done(f"A task of schedule {found.name} is open: none was made.", "/schedules")
-    made = acting.name_of(task)
-    return Done(f"Schedule {found.name} has made task {made}.", task_path(made))
-
-
-def preview_backfill(acting: Acting) -> Done:
-    """Says which tasks a backfill would make."""
-    found = _schedule(acting)
-    since, until = _span(acting.form)
-    dues = found.backfill(since, until, preview=True)
-    if not dues:
-        return Done(f"Schedule {found.name} had no due in that time.", "/schedules")
-    first, last = show_instant(dues[0]), show_instant(dues[-1])
-    words = f"A backfill of {found.name} would make {len(dues):,} tasks, for {first} to {last}."
-    path = f"/schedules?fill={quote(found.name, safe='')}"
-    return Done(words, f"{path}&since={_word(since)}&until={_word(until)}&dues={len(dues)}")
-
-
-def backfill_schedule(acting: Acting) -> Done:
-    """Makes the tasks of past dues; no more than the preview said."""
-    found = _schedule(acting)
-    since, until = _span(acting.form)
-    limit = number_of(acting.form, "dues")
-    if limit is None:
-        raise ArgumentError("dues", None, "the number of dues of the preview")
-    made = found.backfill(
-        since,
-        until,
-        limit=max(1, limit),
-        **acting.marks,
-    )
-    return Done(f"Schedule {found.name} has made {len(made):,} tasks.", "/schedules")
-
-
 def verify_log(acting: Acting) -> Done:
     """Begins to verify the log."""
     begun = acting.checking.start(acting.by)
@@ -368,22 +316,8 @@ def verify_log(acting: Acting) -> Done:
     return Done(words, "/integrity")
 
 
-def _schedule(acting: Acting) -> QueueSchedule:
-    found = acting.queue.schedules.named(acting.path["name"])
-    acting.check_lane(found.look().planned.call.lane or "default")
-    return found
-
-
 def _scheduled_at(form: Mapping[str, str]) -> datetime | None:
     return instant_of(form, "scheduled_at") if optional(form, "scheduled_at") else None
-
-
-def _span(form: Mapping[str, str]) -> tuple[datetime, datetime]:
-    return instant_of(form, "since"), instant_of(form, "until")
-
-
-def _word(at: datetime) -> str:
-    return quote(at.isoformat(), safe="")
 
 
 def _arguments(form: Mapping[str, str]) -> dict[str, Any]:

@@ -74,6 +74,8 @@ def plan_many(acting: Acting) -> Done:
     if not given_of(question):
         raise ActRefusedError(400, NO_FILTER)
     options = options_of(question, acting.veil, acting.queue.log)
+    if action == "update" and (lane := optional(acting.form, "lane")) is not None:
+        acting.check_lane(lane)
     if not acting.has_catalog():
         events = acting.queue.log.head().seq
         if events > PASS_EVENTS:
@@ -168,7 +170,10 @@ def _plan(selection: Selection, action: str, form: Mapping[str, str]) -> Plan:
         return selection.cancel()
     at: datetime | None = instant_of(form, "at") if optional(form, "at") else None
     return selection.update(
-        priority=number_of(form, "priority"), delay=optional(form, "delay"), scheduled_at=at
+        priority=number_of(form, "priority"),
+        delay=optional(form, "delay"),
+        scheduled_at=at,
+        lane=optional(form, "lane"),
     )
 
 
@@ -194,6 +199,10 @@ def _check_may_undo(acting: Acting, position: int) -> None:
     if number != NODE:
         task = task_of(acting.queue.log, number)
         acting.check_lane(None if task is None else task.lane)
+        if isinstance(body, Updated) and body.lane is not None:
+            # It would go back to the lane that it was in.
+            before = task_of(acting.queue.log, number, until=position - 1)
+            acting.check_lane(None if before is None else before.lane)
     elif isinstance(body, Paused | Resumed):
         acting.check_lane(body.scope.lane)
     elif isinstance(body, Planned):
@@ -218,7 +227,7 @@ def _right_of(body: AnyBody | Unknown, at: int) -> Right:
         return RIGHT_OF[body.action]
     if isinstance(body, Updated):
         # A retry of a task that waits is one, too: it has it run at once.
-        is_edit = body.priority is not None or body.tags is not UNSET
+        is_edit = body.priority is not None or body.tags is not UNSET or body.lane is not None
         is_edit = is_edit or (body.scheduled_at is not None and body.scheduled_at > at)
         return Right.EDIT if is_edit else Right.RETRY
     return RIGHT_OF_KIND.get(type(body), Right.UNDO)

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventq.web import acting, acting_many
+from eventq.web import acting, acting_many, acting_schedules
 from eventq.web.access import Right
 from eventq.web.acting import Acting, Done
 from eventq.web.pages import (
@@ -258,11 +258,16 @@ ACTS = (
     Act("/limits/resume", Right.PAUSE, acting.resume),
     Act("/limits/set", Right.LIMIT, acting.set_limit),
     Act("/limits/lift", Right.LIMIT, acting.lift_limit),
-    Act("/schedules/{name}/pause", Right.SCHEDULE, acting.pause_schedule),
-    Act("/schedules/{name}/resume", Right.SCHEDULE, acting.resume_schedule),
-    Act("/schedules/{name}/trigger", Right.SCHEDULE, acting.trigger_schedule),
-    Act("/schedules/{name}/preview", Right.SCHEDULE, acting.preview_backfill, asks_reason=False),
-    Act("/schedules/{name}/backfill", Right.SCHEDULE, acting.backfill_schedule),
+    Act("/schedules/{name}/pause", Right.SCHEDULE, acting_schedules.pause_schedule),
+    Act("/schedules/{name}/resume", Right.SCHEDULE, acting_schedules.resume_schedule),
+    Act("/schedules/{name}/trigger", Right.SCHEDULE, acting_schedules.trigger_schedule),
+    Act(
+        "/schedules/{name}/preview",
+        Right.SCHEDULE,
+        acting_schedules.preview_backfill,
+        asks_reason=False,
+    ),
+    Act("/schedules/{name}/backfill", Right.SCHEDULE, acting_schedules.backfill_schedule),
     Act("/integrity/verify", Right.VERIFY, acting.verify_log, asks_reason=False),
     Act("/plans", Right.BULK, acting_many.plan_many, asks_reason=False),
     Act("/plans/{key}/apply", Right.BULK, acting_many.apply_plan),

@@ -278,3 +278,30 @@ def test_places_are_looked_at_before_anything_is_kept(tmp_path: Path, queue: Que
             KeepAnchors(to_file=path).keeper(queue.log)
     with pytest.raises(ArgumentError, match="to_git"):
         KeepAnchors(to_git=tmp_path).keeper(queue.log)
+
+
+@pytest.mark.parametrize("content", [b"a letter\n", b"SQLite format 3\0...", b'{"seq":1}\n'])
+def test_nothing_is_appended_to_a_file_of_something_else(
+    tmp_path: Path, queue: Queue, content: bytes
+) -> None:
+    """A file that holds no anchor is somebody's, perhaps the log itself."""
+    file = tmp_path / "mine"
+    file.write_bytes(content)
+
+    with pytest.raises(ArgumentError, match="to_file: expected a file of anchors"):
+        KeepAnchors(to_file=file).keeper(queue.log)
+
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b'{"name'])
+def test_a_file_in_which_the_first_anchor_broke_off_is_taken(
+    tmp_path: Path, made: Make, content: bytes
+) -> None:
+    """By a full disk, before there was any."""
+    file = tmp_path / "anchors"
+    file.write_bytes(content)
+
+    made(to_file=file).keep()
+
+    assert len(read_anchors(file, "default").found) == 1

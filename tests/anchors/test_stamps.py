@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,11 +67,38 @@ def test_a_server_that_is_away_is_told(stamping: StampServer) -> None:
         ask_stamp("http://127.0.0.1:9/", ANCHOR)
 
 
+def test_a_server_that_speaks_no_http_is_told() -> None:
+    """Its answer is none, and the next anchor asks again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=answer_nonsense, args=(server,))
+        answering.start()
+        with pytest.raises(AnchorError, match="does not answer"):
+            ask_stamp(f"http://127.0.0.1:{server.getsockname()[1]}/", ANCHOR)
+        answering.join()
+
+
+def answer_nonsense(server: socket.socket) -> None:
+    """One line that is no HTTP, for one client."""
+    client, _ = server.accept()
+    with client:
+        client.recv(65_536)
+        client.sendall(b"nonsense\r\n\r\n")
+
+
+def test_a_login_is_refused_and_not_shown() -> None:
+    """It would not be used; and whoever writes one does not want it in a log."""
+    with pytest.raises(ArgumentError, match=r"without a login, got 'http://...@host/'") as raised:
+        check_stamp_url("http://ada:secret@host/")
+
+    assert "secret" not in str(raised.value)
+
+
 def test_what_is_no_url_is_refused(tmp_path: Path) -> None:
     """And so is a file without certificates."""
     (tmp_path / "roots.pem").write_text("nothing")
 
-    with pytest.raises(ArgumentError, match="stamp_url"):
-        check_stamp_url("file:///etc/passwd")
+    for url in ("file:///etc/passwd", "http://", "http://h:abc/", "http://[::1/", "http:///x"):
+        with pytest.raises(ArgumentError, match="stamp_url: expected an http"):
+            check_stamp_url(url)
     with pytest.raises(ArgumentError, match="certificates"):
         read_roots(tmp_path / "roots.pem", "--stamp-roots")

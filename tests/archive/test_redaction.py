@@ -61,6 +61,7 @@ KEPT = {
     *((struct, "schedule") for struct in (Created, Reopening, Planned, Unplanned, Ticked)),
     *((Call, name) for name in ("name", "lane", "needs")),
     *((struct, "secret") for struct in (Created, Reopening, Updated, Call)),
+    *((struct, "lane") for struct in (Updated, Bulk)),
     *((struct, "via") for struct in Asked.__subclasses__()),
     *((struct, "via") for struct in (Expired, BulkEnded)),
     (Bulk, "digest"),

@@ -112,12 +112,16 @@ class TestEdited:
         stage.update(1, delay="1h")
         stage.update(1, delay="30m")
         stage.retry(1, by="bob")
+        stage.update(1, lane="mail", by="eve")
+        stage.update(1, lane="default", priority=1)
 
         assert told(stage, 1)[1:] == [
             "priority 0 to 7, tags changed: b c by ann",
             "to run in 1h, it was ready",
             "to run in 30m, instead of in 1h",
             "ready at once, 30m early by bob",
+            "lane default to mail by eve",
+            "priority 7 to 1, lane mail to default",
         ]
 
 

@@ -92,6 +92,27 @@ def test_all_slots_of_its_lane_are_taken() -> None:
     assert ask(log, "2").verdict == "all slots for lane heavy are taken on anna"
 
 
+def test_a_task_is_looked_for_in_the_lane_that_it_has_come_to() -> None:
+    """By which nodes, behind what; and who has moved it is told as long as it is there."""
+    joined = replace(JOINED, lanes={"heavy": 1})
+    tasks: list[Draft] = [(NEW, replace(OCR, lane=None)), (NEW, replace(OCR, priority=3))]
+    log = told(tasks, [(NODE, joined)])
+    before = ask(log)
+    append_texts(log, [1], '{"kind":"updated","lane":"heavy","by":"eve"}')
+    after = ask(log)
+    append_texts(log, [1], '{"kind":"leased","attempt":1,"worker":"anna","ttl_us":30}')
+    leased = ask(log)
+
+    moved = "it is in lane heavy by updated at 4: lane default to heavy by eve"
+    assert before.verdict == "no running node handles docs.ocr in lane default"
+    assert (after.verdict, after.handled_by) == ("1 task is ahead: 1 by higher priority", ["anna"])
+    assert moved in after.notes
+    assert moved in leased.notes
+    assert moved not in before.notes
+    assert leased.grant is not None
+    assert not leased.grant.in_order
+
+
 def test_only_what_the_same_nodes_run_is_ahead() -> None:
     """A task of another name is no rival, nor is one in a lane that is full."""
     other = Created(PLAIN, name="mail", priority=9)

@@ -40,6 +40,7 @@ REFUSED = 1
         ("new --backoff constant:1s:5m", MISUSED, "backoff: expected"),
         ("new --backoff linear:1s:soon", MISUSED, "cap: expected a duration"),
         ("update 1 --delay 5", MISUSED, "delay: expected a duration"),
+        ("update 1 --lane a,b", MISUSED, "lane: expected 1 to 128 of"),
         ("run os:getcwd --grace 5", MISUSED, "os:getcwd takes ()"),
         ("run shutil:copy --grace 5", MISUSED, "grace: expected a duration"),
         ("run shutil:copy --lease-ttl 0s", MISUSED, "lease_ttl: expected a duration"),

@@ -22,6 +22,28 @@ def test_many_are_changed_and_it_is_taken_back(cli: Cli) -> None:
     assert "in bulk 4 from the command line: why" in cli.ok("history", "1")
 
 
+def test_one_is_moved_to_another_lane(cli: Cli) -> None:
+    """All else of it stays; the listing of events says so too."""
+    cli.ok("new", "--priority", "8")
+    moved = cli.row("update", "1", "--lane", "mail", "--by", "ada")
+
+    assert (moved["lane"], moved["priority"]) == ("mail", 8)
+    assert "lane default to mail by ada" in cli.ok("history", "1")
+    assert "lane mail by ada" in cli.ok("replay")
+
+
+def test_many_are_moved_to_another_lane(cli: Cli) -> None:
+    """Of one lane, to another: --lane says which are meant, --to-lane where they go."""
+    for lane in ("mail", "heavy"):
+        cli.ok("new", "--lane", lane)
+    done = cli.row("bulk", "update", "--lane", "mail", "--to-lane", "slow", "--apply")
+
+    assert done["changed"] == 1
+    assert [row["lane"] for row in cli.rows("ls")] == ["slow", "heavy"]
+    assert cli("bulk", "update", "--lane", "mail").exit_code == 2
+    assert cli("bulk", "update", "--lane", "slow", "--to-lane", "a b").exit_code == 2
+
+
 def test_what_cannot_be_done_ends_as_it_should(cli: Cli) -> None:
     """Nothing that fits: 1; no selector, no reason, no such event: 2; not undoable: 1."""
     cli.ok("new", "--name", "mail")

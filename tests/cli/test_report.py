@@ -103,6 +103,21 @@ def test_a_period_that_cannot_be_reported(day: Cli, tmp_path: Path) -> None:
     assert page in day.one_error("report", "--html", page, code=1)
 
 
+def test_a_page_replaces_only_a_page(day: Cli, tmp_path: Path) -> None:
+    """A log, or any other file, is left as it is; an earlier page and an empty file are not."""
+    for content in (b"SQLite format 3\0...", b"a letter"):
+        (tmp_path / "mine").write_bytes(content)
+        said = day.one_error("report", "--html", str(tmp_path / "mine"), code=2)
+        assert "mine is no page: it is left as it is" in said
+        assert (tmp_path / "mine").read_bytes() == content
+
+    (tmp_path / "page").touch()
+    for _ in range(2):
+        day.ok("report", "--html", str(tmp_path / "page"))
+
+    assert (tmp_path / "page").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
 def test_how_long_a_node_was_silent_is_told_where_it_still_is(cli: Cli) -> None:
     """As far as the period goes; so is what a task's last attempt was."""
     stage = Stage()

@@ -121,25 +121,30 @@ def test_update_only_while_waiting(state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "priority, tags, scheduled_at, body",
+    "priority, tags, scheduled_at, lane, body",
     [
-        (9, None, None, Updated(9, by="me")),
-        (None, b'{"b":2}', None, Updated(tags=Raw(b'{"b":2}'), by="me")),
-        (None, None, 149, Updated(scheduled_at=149, by="me")),
-        (0, b"{}", 0, Updated(0, Raw(b"{}"), 0, by="me")),
-        (3, b'{"a":1}', 100, None),
-        (3, b'{"a":2}', 100, Updated(tags=Raw(b'{"a":2}'), by="me")),
-        (None, None, None, None),
+        (9, None, None, None, Updated(9, by="me")),
+        (None, b'{"b":2}', None, None, Updated(tags=Raw(b'{"b":2}'), by="me")),
+        (None, None, 149, None, Updated(scheduled_at=149, by="me")),
+        (None, None, None, "mail", Updated(lane="mail", by="me")),
+        (0, b"{}", 0, "default", Updated(0, Raw(b"{}"), 0, by="me")),
+        (3, b'{"a":1}', 100, "default", None),
+        (3, b'{"a":2}', 100, None, Updated(tags=Raw(b'{"a":2}'), by="me")),
+        (None, None, None, None, None),
     ],
 )
 def test_update_records_only_changes(
-    priority: int | None, tags: bytes | None, scheduled_at: int | None, body: Updated | None
+    priority: int | None,
+    tags: bytes | None,
+    scheduled_at: int | None,
+    lane: str | None,
+    body: Updated | None,
 ) -> None:
     """What is equal already makes no event, and zero is a value."""
     task = task_in(state_bench("ready").log, 1)
 
     drafts = decide.update(
-        task, priority=priority, tags_json=tags, scheduled_at=scheduled_at, by="me"
+        task, priority=priority, tags_json=tags, scheduled_at=scheduled_at, lane=lane, by="me"
     )
 
     assert drafts == ([] if body is None else [(1, body)])

@@ -357,6 +357,7 @@ GOLDEN: list[tuple[AnyBody, str]] = [
         '{"kind":"updated","priority":1,"tags":{},"scheduled_at":7,"by":"me"}',
     ),
     (Updated(waives=True), '{"kind":"updated","waives":true}'),
+    (Updated(lane="default"), '{"kind":"updated","lane":"default"}'),
     (
         Refused(9, "n", "completed"),
         '{"kind":"refused","fence":9,"worker":"n","outcome":"completed"}',

@@ -234,6 +234,8 @@ EFFECTS = [
     Effect(TaskState.SCHEDULED, Updated(0), {"priority": 0}),
     Effect(TaskState.SCHEDULED, Updated(tags=Raw(b'{"b":1}')), {"tags_json": b'{"b":1}'}),
     Effect(TaskState.SCHEDULED, Updated(scheduled_at=0), {"scheduled_at_us": 0}),
+    Effect(TaskState.SCHEDULED, Updated(lane="mail"), {"route": Route(lane="mail")}),
+    Effect(TaskState.SCHEDULED, Updated(lane="default"), {}),
 ]
 
 

@@ -25,6 +25,7 @@ from eventq.core.moves import MOVES
 from eventq.core.task import TaskState
 from eventq.eventlog.sqlite import schema as sqlite_schema
 from eventq.eventlog.sqlite import snapshots as sqlite_snapshots
+from eventq.eventlog.sqlite.views import VIEWS
 from eventq.handlers.context import Context
 from eventq.replay.query import Stats
 from eventq.runner import lookout, pacing, settling
@@ -366,7 +367,7 @@ def test_sqlite_page_has_every_table_and_column() -> None:
     """Tables, views and columns on the SQLite page are those of a new database."""
     text = read("sqlite.md")
     database = sqlite3.connect(":memory:")
-    database.executescript(sqlite_schema.TABLES + sqlite_schema.VIEWS + sqlite_snapshots.TABLE)
+    database.executescript(sqlite_schema.TABLES + VIEWS + sqlite_snapshots.TABLE)
     names = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
 
     found = {name for (name,) in names}

@@ -16,6 +16,7 @@ import apsw
 import pytest
 
 from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUnavailableError
+from eventq.eventlog import open_log
 from eventq.eventlog.sqlite import files as sqlite_files
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.connection import WAL_KEPT_BYTES
@@ -89,13 +90,37 @@ def test_empty_file_becomes_a_log(path: Path) -> None:
 
 def test_leftovers_of_a_crash_are_no_obstacle(path: Path) -> None:
     """A draft that a killed process left behind is thrown away."""
-    (path.parent / "log.db-new").write_bytes(b"half of a database")
-    (path.parent / "log.db-new-journal").write_bytes(b"its journal")
+    (path.parent / "log.db-unfinished").write_bytes(b"half of a database")
+    (path.parent / "log.db-unfinished-journal").write_bytes(b"its journal")
 
     with closing(open_sqlite(path)) as log:
         append(log)
 
-    assert not list(path.parent.glob("*-new*"))
+    assert not list(path.parent.glob("*-unfinished*"))
+
+
+@pytest.mark.parametrize("end", ["-bell", "-journal", "-lock", "-shm", "-unfinished", "-wal"])
+def test_no_log_has_the_name_of_a_file_beside_one(path: Path, end: str) -> None:
+    """Else the other log's first opener would delete it, or its locks would be lost."""
+    (path.parent / "link").symlink_to(f"{path}{end}")
+
+    for name in (f"{path}{end}", str(path.parent / "link")):
+        with pytest.raises(ArgumentError, match=f"a name without {end} at its end"):
+            open_log(f"sqlite:///{name}")
+
+    assert [each.name for each in path.parent.iterdir()] == ["link"]
+
+
+def test_a_log_beside_another_one_stays(path: Path) -> None:
+    """Whatever else it is called: making one touches no other."""
+    other = Path(f"{path}-new")
+    with closing(open_sqlite(other)) as log:
+        append(log)
+
+    open_sqlite(path).close()
+
+    with closing(open_sqlite(other)) as log:
+        assert log.head().seq == 1
 
 
 def test_link_leads_to_the_same_log(sqlite_log: SqliteLog, path: Path, tmp_path: Path) -> None:

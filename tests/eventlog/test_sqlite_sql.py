@@ -33,6 +33,7 @@ from eventq.eventlog import open_log
 from eventq.eventlog.contract import Head, Kept
 from eventq.eventlog.sqlite import schema
 from eventq.eventlog.sqlite.log import SqliteLog
+from eventq.eventlog.sqlite.views import VIEWS
 from eventq.verify import verify
 from tests.driver import append_texts, task_in
 from tests.eventlog.commits import AT, append, commit_after
@@ -186,6 +187,9 @@ def test_task_states_view_tells_how_far_an_attempt_has_come(
     ]
 
 
+EDITED = '{"kind":"updated","priority":2}'
+
+
 def test_task_states_view_knows_names_snoozes_and_newer_kinds(
     sqlite_log: SqliteLog, path: Path
 ) -> None:
@@ -205,6 +209,8 @@ def test_task_states_view_knows_names_snoozes_and_newer_kinds(
         16: [created + "}", leased, told],
         19: [created + "}", '{"kind":"cancelled"}', frozen, leased],
         23: [created + "}", frozen],
+        25: [created + ',"lane":"b"}', '{"kind":"updated","lane":"c"}', EDITED],
+        28: [created + "}", '{"kind":"updated","lane":"c"}', '{"kind":"updated","lane":"default"}'],
     }
     for number, texts in stories.items():
         append_texts(sqlite_log, [number] * len(texts), *texts)
@@ -222,14 +228,17 @@ def test_task_states_view_knows_names_snoozes_and_newer_kinds(
         16: "leased",
         19: "unknown",
         23: "unknown",
+        25: "scheduled",
+        28: "scheduled",
     }
+    assert [row[2] for row in rows[-2:]] == ["c", "default"]
     for number, state in states.items():
         assert task_in(sqlite_log, number).recorded_state == state
 
 
 def test_task_states_view_knows_every_kind_about_a_task() -> None:
     """A kind that is not in its list would make tasks unknown."""
-    listed = re.findall(r"'(\w+)'", schema.VIEWS.split("body ->> '$.kind' IN (")[1].split(")")[0])
+    listed = re.findall(r"'(\w+)'", VIEWS.split("body ->> '$.kind' IN (")[1].split(")")[0])
 
     beside = {"renewed", "joined", "left", "followed", "unfollowed"}
     beside |= {"planned", "unplanned", "ticked", "limited", "shared", "paused", "resumed"}

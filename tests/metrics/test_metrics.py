@@ -239,3 +239,42 @@ def test_promtool_accepts_the_rules() -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_task_that_is_moved_is_counted_in_its_new_lane(queue: eventq.Queue) -> None:
+    """Whether it waits for its instant, for others or for nothing, and what comes of it."""
+    first = queue.new({}, key="ready", name="mail")
+    queue.new({}, key="later", name="mail", delay="1h")
+    queue.new({}, key="behind", name="mail", after=[first])
+    for key in ("ready", "later", "behind"):
+        queue.update(key, lane="heavy")
+    states = ("ready", "scheduled", "waiting")
+    found = samples(queue)
+    counted = [
+        [found.get((f"eventq_tasks_{state}", (lane, "mail")), 0) for state in states]
+        for lane in ("default", "heavy")
+    ]
+    queue.task("mail")(lambda: None)
+    queue.run(lanes=["heavy"], until="idle", signals=False)
+    after = samples(queue)
+
+    assert counted == [[0, 0, 0], [1, 1, 1]]
+    assert found["eventq_tasks_created_total", ("default", "mail")] == 3
+    assert after["eventq_attempts_total", ("heavy", "mail", "completed")] == 2
+    assert ("eventq_attempts_total", ("default", "mail", "completed")) not in after
+    with eventq.Queue(queue.url) as other:
+        again = {key: n for key, n in samples(other).items() if key[0].startswith("eventq_tasks")}
+    assert again == {key: n for key, n in after.items() if key[0].startswith("eventq_tasks")}
+
+
+def test_a_task_of_the_other_label_is_counted_once_it_is_moved(queue: eventq.Queue) -> None:
+    """Into a lane whose label is told apart: what it was counted as before is less by one."""
+    queue.new({}, name="mail", lane="heavy")
+    queue.new_many([eventq.TaskSpec({}, name=f"n{number}") for number in range(MOST_LABELS)])
+    moved = queue.new({}, name="mail")
+    queue.update(moved.key, lane="heavy", delay="1h")
+
+    found = samples(queue)
+
+    scheduled = {labels: n for (name, labels), n in found.items() if name.endswith("_scheduled")}
+    assert scheduled == dict.fromkeys(scheduled, 0) | {("heavy", "mail"): 1}

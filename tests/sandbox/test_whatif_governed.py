@@ -178,6 +178,30 @@ def test_nobody_is_absent_while_a_rate_or_a_pause_holds() -> None:
     assert (paused.absent_us, paused.recorded) == (0, paused.as_it_was)
 
 
+def test_a_task_that_was_moved_waits_for_its_new_lane() -> None:
+    """A pause of that one holds it, whatever its priority, and others go first."""
+    clock = ManualClock()
+    with Queue(new_memory_url(), clock=clock, workers=1) as queue:
+
+        def work(_ctx: object, _task: object) -> None:
+            clock.advance(10)
+
+        queue.pause(lane="mail", until="40s")
+        queue.new({}, key="moves", priority=5)
+        for _ in range(3):
+            queue.new({})
+        queue.update("moves", lane="mail")
+        queue.run(work, until="idle")
+        clock.advance(60)
+        queue.run(work, until="idle")
+        log = read_only(queue.url)
+
+    found = supposed(log)
+
+    assert found.recorded.by_priority[5].max_us == 90 * SECOND
+    assert found.as_it_was == found.recorded
+
+
 # -- flows -----------------------------------------------------------------------------------------
 
 

@@ -102,6 +102,20 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
             ago(9, of(1, "updated", priority=3, undoes=2)),
         ],
     ),
+    "an undo makes another lane": (
+        20,
+        [
+            ago(9, created(lane="mail"), of(1, "updated", lane="heavy")),
+            ago(9, of(1, "updated", lane="default", undoes=2)),
+        ],
+    ),
+    "a task comes back in the lane that it was made in": (
+        4,
+        [
+            ago(9, created(lane="mail"), of(1, "updated", lane="heavy"), of(1, "cancelled")),
+            ago(9, retried(1, AT_9, reopens=reopening(lane="mail"))),
+        ],
+    ),
     "an undo makes another instant": (
         20,
         [

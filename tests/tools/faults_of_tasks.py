@@ -89,6 +89,21 @@ FAULTS: dict[str, tuple[int | str, list[Told]]] = {
         7,
         [ago(9, created(), said("joined", **JOINED, unnamed=True, lanes={"x": 1}), leased(1))],
     ),
+    "a lane that it has left": (
+        7,
+        [
+            ago(9, created(lane="x"), said("joined", **JOINED, unnamed=True, lanes={"x": 1})),
+            ago(9, of(1, "updated", lane="default"), leased(1)),
+        ],
+    ),
+    "what has come into its lane is passed over": (
+        7,
+        [
+            ago(9, created(priority=1), created(lane="x")),
+            ago(9, said("joined", **JOINED, unnamed=True, lanes={"x": 1})),
+            ago(9, of(1, "updated", lane="x"), leased(2)),
+        ],
+    ),
     "a lane with a free slot is passed over": (
         7,
         [

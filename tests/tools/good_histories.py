@@ -349,8 +349,12 @@ def lanes() -> list[RawCommit]:
             heavy.using(priority=number % 4).new(number)
             light.using(priority=number % 3).new(number)
             queue.new({"number": number}, priority=number % 5)
+        moved = [light.using(priority=9).new(number).key for number in range(3)]
         queue.run(lambda _ctx, _task: None, until="idle")
-        queue.run(lanes=["heavy"], until="idle")
+        for key in moved:
+            queue.update(key, lane="heavy")
+        queue.update(moved[0], lane="default")
+        queue.run(lanes=["heavy"], names=["*"], until="idle")
         queue.run(lanes={"default": 1}, names=["light.*"], until="idle")
         return raw_commits(queue._node.log)
 
@@ -387,6 +391,8 @@ def many() -> list[RawCommit]:
         queue.undo(undone.id).apply(by="bob")
         updated = queue.select(name="other").update(priority=3, tags={"x": 1}).apply()
         queue.undo(updated.id).apply()
+        moved = queue.select(name="other").update(lane="heavy").apply()
+        queue.undo(moved.id).apply()
         cancelled = queue.select(name="other").cancel().apply()
         queue.undo(cancelled.id).apply()
         return raw_commits(queue._node.log)

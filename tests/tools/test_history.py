@@ -31,8 +31,8 @@ OCCURS = {
     "schedules": {"ticked": 60, "created": 50, "planned": 6, "unplanned": 1},
     "followers": {"followed": 4, "unfollowed": 1, "expired": 3},
     "crowds": {"limited": 2, "shared": 1, "leased": 90},
-    "lanes": {"joined": 2, "leased": 28},
-    "many": {"bulk": 7, "bulk_ended": 7, "retried": 15, "expired": 15, "updated": 2},
+    "lanes": {"joined": 2, "leased": 31, "updated": 4},
+    "many": {"bulk": 9, "bulk_ended": 9, "retried": 15, "expired": 15, "updated": 4},
 }
 
 

@@ -239,7 +239,7 @@ def test_a_long_campaign_must_reach_what_is_rare(
 
     assert (was_long, played.is_long) == (False, True)
     assert "a lapse frees a limit" in played.short()
-    first, second = page.read_text().splitlines()[-2:]
+    first, second = (" ".join(item.split()) for item in page.read_text().split("\n- ")[-2:])
     assert "2 seeds, 400 steps" in first
     assert second.startswith(first.rstrip("."))
     assert "Reached less than a hundred times: " in second

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import pymongo
 import pytest
 from click.testing import CliRunner
 
-from eventq import EventqError, Queue
+from eventq import ArgumentError, EventqError, Queue
 from eventq.cli import main
+from eventq.contrib import Outbox
 from eventq.web.routes import PAGES
 from tests.cli.harness import command, ended, environment, until
 from tests.servers import running
@@ -24,34 +27,33 @@ from tools.mongod import ReplicaSet
 CANARY = "c4n4ry-of-ada"
 # As it stands in a URL of somebody whose password holds signs.
 WRITTEN = CANARY.replace("-", "%2D")
-READING = [
-    *(["ls"], ["show", "img/0"], ["history", "img/0"], ["state"], ["why", "img/0"], ["stats"]),
-    *(
-        ["tail"],
-        ["verify"],
-        ["schedules"],
-        ["limits"],
-        ["pauses"],
-        ["followers"],
-        ["flow", "doc:1"],
-    ),
-    *(
-        ["find"],
-        ["report"],
-        ["replay"],
-        ["snapshot", "create"],
-        ["catalog", "info"],
-        ["export", "img/0"],
-    ),
-    *(
-        ["sql", "SELECT 1"],
-        ["diff", "1", "end"],
-        ["whatif"],
-        ["metrics"],
-        ["bulk"],
-        ["health", "x"],
-    ),
-]
+READING = """\
+ls
+show img/0
+history img/0
+state
+why img/0
+stats
+tail
+verify
+schedules
+limits
+pauses
+followers
+flow doc:1
+find
+report
+replay
+snapshot create
+catalog info
+export img/0
+sql 'SELECT 1'
+diff 1 end
+whatif
+metrics
+bulk
+health x
+"""
 BROKEN = [
     "mongodb://ada:{}@127.0.0.1:1/db?serverSelectionTimeoutMS=100",
     "mongodb://ada:{}@[bad/db",
@@ -59,6 +61,11 @@ BROKEN = [
     "postgres://ada:{}@host/db",
     "sqlite://ada:{}@host/a.db",
     "memory://ada:{}@[bad",
+    "mongodb:/ada:{}@host/db",
+    "mongodb:ada:{}@host/db",
+    "ada:{}@host/db",
+    " mongodb://ada:{}@host/db",
+    "postgresql://host/db?password={}",
     "mongodb://127.0.0.1:1/db?tlsCertificateKeyFilePassword={}&nonsense=1",
 ]
 
@@ -91,14 +98,14 @@ def check_unseen(*texts: str) -> None:
     assert not [text for text in texts if CANARY in text or WRITTEN in text]
 
 
-@pytest.mark.parametrize("words", READING, ids=" ".join)
+@pytest.mark.parametrize("line", READING.splitlines())
 def test_no_command_shows_it(
-    url: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By EVENTQ_URL or by a file, in text and in JSON, also where the command fails."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "url").write_text(f"{url}\n")
-    by_file = ["--url-file", "url"]
+    words, by_file = shlex.split(line), ["--url-file", "url"]
 
     results = [
         CliRunner().invoke(main, [*words, "--json"], env={"EVENTQ_URL": url}),
@@ -122,6 +129,26 @@ def test_no_error_shows_it(broken: str, caplog: pytest.LogCaptureFixture) -> Non
 
     check_unseen(str(caught.value), repr(caught.value), result.output, caplog.text)
     assert result.exit_code in {1, 2}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "mysql://ada:{}@host/db",
+        "postgresql:/ada:{}@host/db",
+        "postgresql://ada:{}@[::1/db",
+        "postgresql://ada:%zz{}@host/db",
+        "mongodb://ada:{}%@host/db",
+        "mongodb://ada:{}@host",
+    ],
+)
+def test_no_outbox_shows_it(broken: str) -> None:
+    """A URL of its database that cannot be read is told of, in eventq's own words."""
+    with Queue("memory://") as queue, pytest.raises(ArgumentError) as caught:
+        Outbox(queue, at=broken.format(CANARY))
+
+    told = "".join(traceback.format_exception(caught.value))
+    check_unseen(told)
 
 
 def test_no_page_repr_or_log_shows_it(

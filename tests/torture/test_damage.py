@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -56,28 +55,3 @@ def test_an_error_of_another_kind_is_seen(scene: Scene, monkeypatch: pytest.Monk
     failed = rounds.run(2)
 
     assert failed == [0, 1]
-
-
-def test_rounds_go_on_where_they_were_broken_off(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With the counts, and without what was played; the report is one more line of a page."""
-    kept, page = tmp_path / "kept.json", tmp_path / "page.md"
-    page.write_text("# Figures\n")
-    played: list[int] = []
-
-    def one(number: int) -> Counter[str]:
-        played.append(number)
-        assert number != 1, "this one is bad"
-        return Counter(good=2)
-
-    Rounds("Test", one).run(3, resume=kept)
-    rounds = Rounds("Test", one)
-    failed = rounds.run(5, resume=kept)
-    rounds.report(page)
-
-    assert (played, failed) == ([0, 1, 2, 3, 4], [1])
-    assert "this one is bad" in capsys.readouterr().out
-    [_, line] = page.read_text().splitlines()
-    assert line.startswith("- Test, ")
-    assert line.endswith("5 rounds in 0 s; 1 failed: 1. 8 good.")

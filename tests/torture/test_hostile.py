@@ -66,4 +66,4 @@ def test_an_error_of_another_kind_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     matrix.close()
 
-    assert refused == Counter(["api: an error of eventq"])
+    assert refused == Counter(["an error of eventq"])

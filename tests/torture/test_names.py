@@ -24,17 +24,18 @@ ODD = (
     "<&\"'%{}[]\\;é😀"
 )
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-LOOKING = [
-    *(["ls", "--state", "all", "--limit", "none"], ["tail", "-n", "5000"], ["state"], ["replay"]),
-    *(
-        ["find", "--limit", "none"],
-        ["report"],
-        ["verify"],
-        ["show", "1"],
-        ["history", "1"],
-        ["why", "1"],
-    ),
-]
+LOOKING = """\
+ls --state all --limit none
+tail -n 5000
+state
+replay
+find --limit none
+report
+verify
+show 1
+history 1
+why 1
+"""
 
 
 def texts() -> list[str]:
@@ -92,8 +93,9 @@ def test_hostile_texts_are_kept_as_they_are_and_shown_escaped(url: str, tmp_path
         desk.close()
     # A file of lines is a log, too, on which no queue runs.
     lines = f"file:///{tmp_path}/hostile.jsonl"
-    asked = [(url, ["copy", url, lines]), *((url, words) for words in LOOKING)]
-    asked += [(lines, words) for words in LOOKING]
+    looking = [line.split() for line in LOOKING.splitlines()]
+    asked = [(url, ["copy", url, lines]), *((url, words) for words in looking)]
+    asked += [(lines, words) for words in looking]
     results = [CliRunner().invoke(main, words, env={"EVENTQ_URL": at}) for at, words in asked]
 
     assert {n: task and task.tags["text"] for n, task in found.items()} == taken

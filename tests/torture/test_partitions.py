@@ -14,7 +14,7 @@ from eventq.eventlog import open_log
 from tests.servers import new_url
 from tools.mongod import Network, ReplicaSet
 from tools.torture_mongo import PARTITIONS, Load, cut_wire, torture
-from tools.torture_mongo.verdict import judge
+from tools.torture_mongo.judging import judge
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 
@@ -13,9 +13,9 @@ import pytest
 
 from eventq.core.commits import Commit
 from tools.powercut import Disk, play
-from tools.powercut.judge import Loss, judge
-from tools.powercut.playing import left, left_after_kill, recorded, write
-from tools.powercut.record import FolderSynced, Made, Record, Renamed, Synced, Truncated, Wrote
+from tools.powercut.judging import judge
+from tools.powercut.playing import Left, left, left_after_kill, recorded, write
+from tools.powercut.steps import FolderSynced, Made, Record, Renamed, Synced, Truncated, Wrote
 from tools.powercut.witness import can_trace, compare
 
 CUTS = 60
@@ -56,14 +56,13 @@ def test_a_round_that_can_lose_nothing_proves_nothing(monkeypatch: pytest.Monkey
         play(3, level="OFF", cuts=3)
 
 
-def losses(
-    record: Record, commits: list[Commit], folder: Path, *, cuts: int = CUTS
-) -> list[Loss | None]:
-    """What is wrong after each cut of a record."""
-    found = []
-    for number, (files, told) in enumerate(left(record, cuts, Random(4))):
+def losses(cuts: Iterable[Left], commits: list[Commit], folder: Path) -> set[str | None]:
+    """What kinds of loss there are after these cuts; None where nothing is wrong."""
+    found = set()
+    for number, (files, told) in enumerate(cuts):
         write(folder / str(number), files)
-        found.append(judge(folder / str(number), commits, told))
+        loss = judge(folder / str(number), commits, told)
+        found.add(loss and loss.kind)
     return found
 
 
@@ -75,22 +74,19 @@ def test_a_sync_that_was_not_made_is_seen(
     record, commits = run_of_eventq
     less = [step for step in record if not isinstance(step, forgotten)]
 
-    assert "lost" in {loss.kind for loss in losses(less, commits, tmp_path) if loss}
+    assert "lost" in losses(left(less, CUTS, Random(4)), commits, tmp_path)
 
 
-def losses_after_kills(record: Record, commits: list[Commit], folder: Path) -> list[Loss | None]:
-    """What is wrong where a process was killed and another has read the log before each cut."""
-    found = []
+def losses_after_kills(run_of_eventq: Recorded, folder: Path) -> set[str | None]:
+    """The same where a process was killed and another has read the log before each cut."""
+    record, commits = run_of_eventq
     cuts = left_after_kill(record, folder / "killed", CUTS // 2, Random(6))
-    for number, (files, told) in enumerate(cuts):
-        write(folder / str(number), files)
-        found.append(judge(folder / str(number), commits, told))
-    return found
+    return losses(cuts, commits, folder)
 
 
 def test_what_was_read_after_a_kill_is_there(run_of_eventq: Recorded, tmp_path: Path) -> None:
     """Where a commit was written and not yet synced, who reads it has it synced first."""
-    assert set(losses_after_kills(*run_of_eventq, tmp_path)) == {None}
+    assert losses_after_kills(run_of_eventq, tmp_path) == {None}
 
 
 def test_what_is_read_but_not_synced_is_seen(
@@ -99,9 +95,7 @@ def test_what_is_read_but_not_synced_is_seen(
     """If nobody syncs what a killed process has written, a cut takes what was read."""
     monkeypatch.setattr("eventq.eventlog.sqlite.files.sync_found", lambda _path: None)
 
-    losses = losses_after_kills(*run_of_eventq, tmp_path)
-
-    assert "lost" in {loss.kind for loss in losses if loss}
+    assert "lost" in losses_after_kills(run_of_eventq, tmp_path)
 
 
 def test_another_history_is_seen(run_of_eventq: Recorded, tmp_path: Path) -> None:
@@ -109,7 +103,7 @@ def test_another_history_is_seen(run_of_eventq: Recorded, tmp_path: Path) -> Non
     record, commits = run_of_eventq
     others = [msgspec.structs.replace(commit, at=commit.at + 1) for commit in commits]
 
-    assert "other" in {loss.kind for loss in losses(record, others, tmp_path, cuts=5) if loss}
+    assert "other" in losses(left(record, 5, Random(4)), others, tmp_path)
 
 
 def test_system_calls_are_those_of_the_record() -> None:

@@ -13,8 +13,8 @@ from tools.mutants.faults import MUTANTS
 from tools.mutants.mutant import plant
 from tools.torture.playing import play
 
-# A round on a disk that is full or broken; one on a kind disk.
-BROKEN, KIND = 2, 0
+# A round on a disk that is full or broken; one without faults.
+BROKEN, WHOLE = 2, 0
 MOST_S = 300.0
 
 
@@ -34,7 +34,7 @@ def test_nothing_is_lost_or_doubled_under_torture() -> None:
 def test_a_worker_that_does_not_fence_is_found(tmp_path: Path) -> None:
     """With the fault in a copy of eventq, who comes late ends what another is at, and is seen."""
     plant(MUTANTS["fence-not-asked"], tmp_path)
-    command = [sys.executable, "-m", "tools.torture", "--round", str(KIND), "--kills", "1"]
+    command = [sys.executable, "-m", "tools.torture", "--round", str(WHOLE), "--kills", "1"]
 
     done = subprocess.run(
         command,

@@ -10,7 +10,7 @@ import pytest
 import eventq
 from eventq.core.events import Cancelled, Updated
 from eventq.core.queue_events import Paused, Planned, Ticked
-from eventq.web.access import Person
+from eventq.web.access import Person, Right
 from eventq.web.acting import ActRefusedError
 from eventq.web.sent import SentForms
 from tests.web.desk import Desk, MakeDesk
@@ -42,6 +42,68 @@ def test_a_task_is_edited_and_repeated(full: Desk) -> None:
     assert (task.priority, task.tags) == (7, {"n": 5})
     assert last_body(full.queue, Updated).by == "ada"
     assert "is made like task img/0" in page
+
+
+def test_a_task_is_moved_to_another_lane(full: Desk) -> None:
+    """The form has the lane that it is in; the page that follows has the new one."""
+    page = full.get("/tasks/behind")
+    full.done("/tasks/behind/update", lane="heavy")
+    body = last_body(full.queue, Updated)
+    again = full.done("/tasks/behind/update", lane="heavy")
+
+    compared = full.get(f"/compare?a={full.queue.log.head().seq - 1}&b=end")
+
+    assert '<td>lane</td><td class="cut">default</td><td class="cut">heavy</td>' in compared
+    assert 'name="lane" value="default"' in page
+    assert (body.lane, body.priority, body.by) == ("heavy", None, "ada")
+    assert 'name="lane" value="heavy"' in again
+    assert "nothing was to change" in again
+
+
+def test_a_lane_bounds_where_tasks_are_moved(full: Desk) -> None:
+    """Neither out of the lanes of one's rights nor into them, by an edit or by what is undone."""
+    key = next(task.key for task in full.queue.tasks() if task.lane == "mail")
+    own = (Right.EDIT, Right.UNDO, Right.PAUSE)
+    full.may(*own, lanes=["mail"])
+
+    def refused(path: str, other: str, **form: str) -> bool:
+        return f"You may not act on tasks of lane {other}." in full.post(path, 403, **form).text
+
+    found = [
+        refused(f"/tasks/{key}/update", "heavy", lane="heavy"),
+        refused(f"/tasks/{key}/update", "default", lane="default"),
+        refused("/tasks/behind/update", "default", lane="mail"),
+    ]
+    stays = full.done(f"/tasks/{key}/update", lane="mail")
+    full.queue.update(key, lane="heavy", by="eve")
+    out = full.queue.log.head().seq
+    found += [
+        refused(f"/tasks/{key}/update", "heavy", lane="mail"),
+        refused(f"/changes/{out}/undo", "heavy"),
+    ]
+    full.queue.update(key, lane="mail", by="eve")
+    back = full.queue.log.head().seq
+    found += [refused(f"/changes/{back}/undo", "heavy")]
+    full.may(*own, lanes=["mail", "heavy"])
+    full.done(f"/changes/{back}/undo")
+
+    task = full.queue.get(key)
+    assert task is not None
+    assert task.lane == "heavy"
+    assert all(found), found
+    assert "nothing was to change" in stays
+
+
+def test_an_edit_of_the_lane_is_an_edit_to_who_takes_it_back(full: Desk) -> None:
+    """The right to retry is not enough, as it is for what makes a task run at once."""
+    full.queue.update("behind", lane="heavy")
+    position = full.queue.log.head().seq
+    full.may(Right.UNDO, Right.RETRY, Right.PAUSE)
+    answer = full.post(f"/changes/{position}/undo", 403)
+    full.may(Right.UNDO, Right.EDIT, Right.PAUSE)
+
+    assert "it takes the right to edit" in answer.text
+    full.done(f"/changes/{position}/undo")
 
 
 def test_the_name_never_comes_from_the_form(full: Desk) -> None:

@@ -144,6 +144,26 @@ def test_lanes_bound_changes_to_many(full: Desk) -> None:
     full.post(undo_of(page), 403)
 
 
+def test_many_are_moved_to_another_lane(full: Desk) -> None:
+    """All that fit, with the lane among what a form changes; back again by one undo."""
+    page = apply(full, plan(full, "update", "name=nobody&state=ready", lane="heavy"))
+    moved = [task.lane for task in full.queue.tasks(name="nobody", state="ready")]
+    [body] = [event.body for event in full.queue.events() if isinstance(event.body, Bulk)]
+
+    assert "<strong>2</strong> changed" in page
+    assert (moved, body.lane) == (["heavy", "heavy"], "heavy")
+
+
+def test_lanes_bound_where_many_are_moved(full: Desk) -> None:
+    """Into no lane in which somebody may not act."""
+    full.may(Right.BULK, Right.EDIT, Right.PAUSE, lanes=["mail"])
+    answer = full.post("/plans", 403, action="update", filter="state=ready", lane="heavy")
+    page = apply(full, plan(full, "update", "state=ready", lane="mail", priority="2"))
+
+    assert "You may not act on tasks of lane heavy." in answer.text
+    assert "<strong>1</strong> changed" in page
+
+
 def test_without_a_catalog_a_long_log_is_not_gone_through(
     full: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

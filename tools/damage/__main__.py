@@ -11,38 +11,28 @@ For example::
 
 from __future__ import annotations
 
-import faulthandler
-import logging
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 from tools.damage import Scene, play
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.folders import own_folder
+from tools.rounds import Rounds, begin, make_parser, run_asked, watched
 
 ROUNDS = 1_500
-# A round takes a fraction of a second.
-HANGS_S = 120.0
 
 
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
     parser = make_parser("tools.damage", __doc__, rounds=ROUNDS)
-    arguments = parser.parse_args()
-    # What eventq warns of is what is done to it here.
-    logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="damage-") as folder:
-        scene = Scene(Path(folder))
+    asked = begin(parser)
+    with own_folder("eventq-damage") as folder:
+        scene = Scene(folder)
 
-        def watched(number: int) -> Counter[str]:
-            faulthandler.dump_traceback_later(HANGS_S, exit=True)
-            try:
-                return Counter([play(scene, number)])
-            finally:
-                faulthandler.cancel_dump_traceback_later()
+        def one(number: int) -> Counter[str]:
+            return Counter([play(scene, number)])
 
-        return run_asked(Rounds("Damage", watched), arguments, watched)
+        return run_asked(Rounds("Damage", watched(one)), asked)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

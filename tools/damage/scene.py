@@ -78,7 +78,7 @@ class Scene:
         is_cut = number % 3 == 2
         at_head = not is_cut and chance.random() < HEAD_SHARE
         offset = chance.randrange(min(HEAD_BYTES, len(data)) if at_head else len(data))
-        mask = 0 if is_cut else chance.randrange(1, 256)
+        mask = 0 if is_cut else chance.choice((1 << chance.randrange(8), chance.randrange(1, 256)))
         if is_cut:
             del data[offset:]
         else:

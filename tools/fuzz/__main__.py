@@ -14,13 +14,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tools.folders import own_folder
 from tools.fuzz import DECODERS
 from tools.fuzz.guided import is_guided
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 
 RUNS = 1_000_000
 ROOT = Path(__file__).parent.parent.parent
@@ -30,28 +30,30 @@ DONE = re.compile(r"(?:runs: |stat::number_of_executed_units: +)(\d+)")
 def main() -> int:
     """Fuzzes all, or one; 1 if anything was found."""
     parser = make_parser("tools.fuzz", __doc__, rounds=len(DECODERS))
-    parser.add_argument("--runs", type=int, default=RUNS, help="of each; default %(default)s")
+    parser.add_argument(
+        "--runs", type=at_least_one, default=RUNS, help="of each; default %(default)s"
+    )
     parser.add_argument("--only", choices=DECODERS, help="this decoder alone")
     parser.add_argument("--corpus", type=Path, help="a folder to keep what was learned")
-    arguments = parser.parse_args()
-    names = [arguments.only] if arguments.only else list(DECODERS)
-    arguments.rounds = min(arguments.rounds, len(names))
-    seconds = 0 if arguments.minutes is None else max(1, int(60 * arguments.minutes / len(names)))
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        corpus = (arguments.corpus or Path(folder)).absolute()
+    asked = begin(parser)
+    names = [asked.only] if asked.only else list(DECODERS)
+    seconds = 0 if asked.minutes is None else max(1, int(60 * asked.minutes / len(names)))
+    with own_folder("eventq-fuzz") as folder:
+        corpus = (asked.corpus or folder).absolute()
 
         def play(number: int) -> Counter[str]:
             name = names[number]
-            return Counter({f"runs of {name}": _fuzzed(name, arguments.runs, seconds, corpus)})
+            return Counter({f"runs: {name}": _fuzzed(name, asked.runs, seconds, corpus)})
 
         title = f"Fuzzing by {'atheris' if is_guided() else 'hypothesis'}"
-        return run_asked(Rounds(title, play), arguments, play)
+        title += f", {asked.only}" if asked.only else ""
+        return run_asked(Rounds(title, play, end=len(names)), asked)
 
 
 def _fuzzed(name: str, runs: int, seconds: int, corpus: Path) -> int:
     """How many runs there were. Raises AssertionError with what the process said of a find."""
     words = [name, str(runs), str(seconds), str(corpus / name)]
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    with own_folder("eventq-fuzz") as folder:
         done = subprocess.run(
             [sys.executable, "-m", "tools.fuzz.guided", *words],
             cwd=folder,

@@ -105,9 +105,9 @@ def _fold(data: bytes) -> None:
     head = log.head()
     bodies = [_text(data)]
     projection = Projection(log.namespace)
-    projection.apply(commits()[0], collect=False)
-    last = commits()[0]
-    commit = Commit("fuzz", last.last + 1, head.at, last.seal, bytes(32), [1], {}, bodies)
+    first = commits()[0]
+    projection.apply(first, collect=False)
+    commit = Commit("fuzz", first.last + 1, head.at, first.seal, bytes(32), [1], {}, bodies)
     projection.apply(commit, collect=False)
 
 

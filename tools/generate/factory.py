@@ -209,6 +209,8 @@ class Factory:
             priority=self._rng.choice([0, 3, 7]) if chance < 0.9 else None,
             tags_json=b'{"kind":"mail","urgent":"yes"}' if chance > 0.85 else None,
             scheduled_at=self.now + self._rng.randrange(MINUTE_US) if chance > 0.95 else None,
+            # By the same draw, so that nothing else of a generated log changes.
+            lane="heavy" if 0.75 < chance < 0.85 else "default" if chance < 0.75 else None,
             asking=Asking("ada@desk"),
         )
         return edit.events(task, self.now)

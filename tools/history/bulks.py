@@ -10,7 +10,17 @@ from tools.history.facts import Body
 from tools.history.world import BrokenError, Task, World
 
 # What an event by hand may change, as it was before.
-FIELDS = ("priority", "tags", "scheduled_at", "expires_at", "retries", "lapses", "state", "cause")
+FIELDS = (
+    "priority",
+    "tags",
+    "lane",
+    "scheduled_at",
+    "expires_at",
+    "retries",
+    "lapses",
+    "state",
+    "cause",
+)
 KINDS = {
     "retry": {"retried", "updated"},
     "cancel": {"cancelled"},
@@ -92,7 +102,7 @@ def _judge_undo(undoes: int, task: Task, body: Body) -> None:
     kind = body["kind"]
     wanted: dict[str, Any]
     if kind == "updated":
-        names = {"priority", "tags", "scheduled_at"} & undone.keys()
+        names = {"priority", "tags", "lane", "scheduled_at"} & undone.keys()
         wanted = {name: before[name] for name in names}
         found = {name: body.get(name) for name in names}
     elif kind == "retried":

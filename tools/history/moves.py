@@ -19,7 +19,6 @@ CREATED_WITH = (
     "policy",
     "key",
     "name",
-    "lane",
     "needs",
     "unique",
     "schedule",
@@ -213,13 +212,14 @@ class Moves:
         task = self._in_state(number, "updated", ("waiting", "pending"))
         self._bulks.judge(seq, task, body)
         at = body.get("scheduled_at")
-        if not body.keys() & {"priority", "tags", "scheduled_at", "waives"}:
+        if not body.keys() & {"priority", "tags", "scheduled_at", "lane", "waives"}:
             raise BrokenError(4, "updated nothing")
         secret = task.made.get("secret", []) if "tags" in body else []
         if body.get("secret", []) != secret:
             raise BrokenError(4, "calls other tags secret than its task does")
         self._ready.remove(task)
         task.priority = body.get("priority", task.priority)
+        task.lane = body.get("lane", task.lane)
         if "tags" in body:
             task.tags = body["tags"]
             self._bounds.read_again(task)
@@ -388,6 +388,7 @@ class Moves:
             **{name: task.made.get(name) for name in CREATED_WITH},
             "created_at": task.created_at,
             "attempt": task.attempt,
+            "lane": None if task.lane == NO_LANE else task.lane,
             "priority": task.priority,
             "tags": task.tags,
             "last_error": task.last_error,

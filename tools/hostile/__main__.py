@@ -11,20 +11,19 @@ error; afterwards the log is verified. For example::
 from __future__ import annotations
 
 import argparse
-import faulthandler
-import logging
 import os
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 
+from tools.folders import own_folder
 from tools.hostile import Api, Commands, Pages
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.rounds import INTERRUPTED, Rounds, begin, make_parser, run_asked, watched
 
-PARTS: dict[str, type[Api | Commands | Pages]] = {"api": Api, "commands": Commands, "pages": Pages}
-# A round takes a fraction of a second.
-HANGS_S = 120.0
+MATRICES: dict[str, type[Api | Commands | Pages]] = {
+    "api": Api,
+    "commands": Commands,
+    "pages": Pages,
+}
 # How often the log is verified, in rounds.
 VERIFIED = 1_000
 
@@ -32,43 +31,37 @@ VERIFIED = 1_000
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
     parser = make_parser("tools.hostile", __doc__, rounds=10**9)
-    parser.add_argument("--only", choices=PARTS, help="one of them; by default one after the other")
-    arguments = parser.parse_args()
-    for name in ("resume", "report"):
-        path = getattr(arguments, name)
-        setattr(arguments, name, None if path is None else path.absolute())
-    # What eventq warns of is what is done to it here.
-    logging.disable(logging.CRITICAL)
-    failed = 0
-    for name in [arguments.only] if arguments.only else PARTS:
-        failed |= _run(name, arguments)
-    return failed
+    parser.add_argument("--only", choices=MATRICES, help="one of them; default: each in turn")
+    asked = begin(parser)
+    worst = 0
+    for name in [asked.only] if asked.only else MATRICES:
+        worst = max(worst, _run(name, asked))
+        if worst == INTERRUPTED:
+            break
+    return worst
 
 
-def _run(name: str, arguments: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
+def _run(name: str, asked: argparse.Namespace) -> int:
+    with own_folder("eventq-hostile") as folder:
         # Names that are taken for files make them here.
         os.chdir(folder)
-        matrix = PARTS[name](Path(folder))
+        matrix = MATRICES[name](folder)
 
         def play(number: int) -> Counter[str]:
-            faulthandler.dump_traceback_later(HANGS_S, exit=True)
-            try:
-                outcome = matrix.play(number)
-                if number % VERIFIED == VERIFIED - 1:
-                    matrix.check()
-                return outcome
-            finally:
-                faulthandler.cancel_dump_traceback_later()
+            outcome = matrix.play(number)
+            if number % VERIFIED == VERIFIED - 1:
+                matrix.check()
+            return outcome
 
-        given = argparse.Namespace(**vars(arguments))
-        given.rounds = min(arguments.rounds, len(matrix.cases))
-        if arguments.resume is not None:
-            given.resume = arguments.resume.with_name(f"{name}-{arguments.resume.name}")
-        code = run_asked(Rounds(f"Hostile values, {name}", play), given, play)
+        given = argparse.Namespace(**vars(asked))
+        if asked.resume is not None:
+            given.resume = asked.resume.with_name(f"{name}-{asked.resume.name}")
+        rounds = Rounds(f"Hostile values, {name}", watched(play), end=len(matrix.cases))
+        code = run_asked(rounds, given)
         matrix.close()
         os.chdir("/")
         return code
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -50,7 +50,7 @@ GOOD: dict[str, Any] = {
 # They run until they are told to stop, or end the queue that all others are called on.
 LEFT_OUT = {"queue.close", "queue.stop", "queue.events", "queue.run", "queue.wait"}
 # What takes parts of eventq itself, or of the program's, not values.
-PARTS = {"log", "clock", "chance", "anchors", "now", "point", "progress", "argument"}
+NO_VALUES = {"log", "clock", "chance", "anchors", "now", "point", "progress", "argument"}
 POINTS = {("whatif", "after"), ("whatif", "until"), ("attempted_keys", "at")}
 # Taken at its word it would run until a signal.
 ENDLESS = {("Queue.run", "until", "none")}
@@ -74,7 +74,7 @@ class Api:
             (target, argument, value)
             for target in self.targets
             for argument, value in product((*target.positional, *target.named), VALUES)
-            if argument not in PARTS and (target.name, argument) not in POINTS
+            if argument not in NO_VALUES and (target.name, argument) not in POINTS
             if (target.name, argument, value) not in ENDLESS
         ]
 
@@ -84,7 +84,7 @@ class Api:
         try:
             self._use(target, argument, VALUES[value])
         except OwnError:
-            return Counter(["api: the value's own error"])
+            return Counter(["the value's own error"])
         except Exception as error:
             words = str(error)
             is_ours = isinstance(error, EventqError) and words.isprintable()
@@ -92,10 +92,8 @@ class Api:
                 isinstance(error, TypeError | ValueError) and argument in words
             ):
                 raise AssertionError(f"{target.name}({argument}={value}): {error!r}") from error
-            return Counter(
-                [f"api: {'an error of eventq' if is_ours else 'an error that names it'}"]
-            )
-        return Counter(["api: taken"])
+            return Counter(["an error of eventq" if is_ours else "an error that names it"])
+        return Counter(["taken"])
 
     def check(self) -> None:
         """Raises AssertionError where the log is not good, or the queue takes no task."""

@@ -117,7 +117,7 @@ class Commands:
                 assert all(line.startswith("eventq: ") for line in lines), said
                 assert 0 < len(lines) <= MOST_LINES, said
         assert not list(self._folder.rglob(CANARY)), f"a stranger's command ran: {said}"
-        return Counter([f"commands: exit code {result.exit_code}"])
+        return Counter([f"exit code {result.exit_code}"])
 
     def check(self) -> None:
         """Raises AssertionError where the log is not good; then begins with a fresh one."""

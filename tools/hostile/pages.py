@@ -30,8 +30,8 @@ ACCEPTED = 202
 KEY = "img/0"
 # More than any console takes, and no more than the client of the tests sends.
 URL_BYTES = 20_000
-# What stands in a path.
-PARTS = {"key": KEY, "name": "check_mail", "file": "tasks.csv"}
+# Good words for what stands in a path.
+GOOD = {"key": KEY, "name": "check_mail", "file": "tasks.csv"}
 # It streams until its reader hangs up.
 LEFT_OUT = {"/events"}
 PART = re.compile(r"{(\w+)}")
@@ -72,7 +72,7 @@ class Pages:
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", text), f"{said}: a raw control character"
         if field.method == "GET":
             assert self.queue.log.head() == before, f"{said}: a page has appended"
-        return Counter([f"pages: {field.method} {answer.status_code}"])
+        return Counter([f"{field.method} {answer.status_code}"])
 
     def check(self) -> None:
         """Raises AssertionError where the log is not good."""
@@ -113,7 +113,7 @@ class Pages:
         for page in PAGES:
             for path in (page.path, f"/api{page.path}"):
                 found += [Field("GET", path, name, "path") for name in PART.findall(path)]
-                names = [name for name in page.question.__struct_fields__ if name not in PARTS]
+                names = [name for name in page.question.__struct_fields__ if name not in GOOD]
                 found += [Field("GET", path, name, "query") for name in names]
         for service in SERVICES:
             if service.path in LEFT_OUT:
@@ -153,7 +153,7 @@ def _filled(path: str, parts: dict[str, bytes]) -> str:
     """The path of a request, whose parts are these, and else good ones."""
 
     def fill(found: re.Match[str]) -> str:
-        return quote(parts.get(found[1], PARTS[found[1]].encode()), safe="")
+        return quote(parts.get(found[1], GOOD[found[1]].encode()), safe="")
 
     return PART.sub(fill, path)
 

@@ -7,12 +7,15 @@ bridge between the members.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import subprocess
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
+
+from tools.folders import lives
 
 # Networks for measurements, which no host has: one for each set that stands at a time.
 NETWORKS = [f"198.{18 + number // 256}.{number % 256}" for number in range(512)]
@@ -24,7 +27,7 @@ class Network:
 
     def __init__(self, size: int) -> None:
         # The names of links have 15 characters at the most.
-        mark = f"eq{secrets.token_hex(4)}"
+        mark = f"eq{os.getpid():x}x{secrets.token_hex(1)}"
         self._bridge = f"{mark}b"
         self._names = [f"{mark}n{index}" for index in range(size)]
         self._prefix = _unused_network()
@@ -62,6 +65,7 @@ class Network:
 
     def __enter__(self) -> Self:
         """Makes it."""
+        _clear()
         try:
             _ip("link", "add", self._bridge, "type", "bridge")
             _ip("addr", "add", f"{self._prefix}.{OUTSIDE}/24", "dev", self._bridge)
@@ -99,6 +103,15 @@ class Network:
             # With it its end of the cable goes, and so the other.
             _ip("netns", "del", name, check=False)
         _ip("link", "del", self._bridge, check=False)
+
+
+def _clear() -> None:
+    """Removes the namespaces and bridges of processes that were killed."""
+    for kind, listed in (("netns", ["netns", "list"]), ("link", ["-brief", "link"])):
+        said = subprocess.run(["ip", *listed], capture_output=True, text=True, check=False).stdout
+        for name in re.findall(r"^eq[0-9a-f]+x[0-9a-f]{2}[bn]\d?", said, re.MULTILINE):
+            if not lives(int(name[2 : name.index("x")], 16)):
+                _ip(kind, "del", name, check=False)
 
 
 def _unused_network() -> str:

@@ -23,10 +23,12 @@ from typing import Any, Self
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
+from tools.folders import clear, prefix_of
 from tools.mongod.network import Network
 
 HOST = "127.0.0.1"
 NAME = "rs0"
+FOLDER = "eventq-mongod"
 # How long a server may take to answer, and a set to elect; slow machines included.
 START_S = 60.0
 POLL_S = 0.05
@@ -39,6 +41,9 @@ IMPATIENCE = {
     "oplogNetworkTimeoutBufferSeconds": 1,
     "oplogFetcherSteadyStateMaxFetcherRestarts": 0,
 }
+
+# However the process ends that began it, a server ends with it, where the system can see to that.
+ENDING = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
 class Missing(RuntimeError):  # noqa: N818 - it says what is wrong
@@ -90,6 +95,7 @@ class Member:
     def start(self) -> None:
         """Starts the process and waits until it answers."""
         command = [
+            *ENDING,
             *self._inside,
             str(self._program),
             *(["--replSet", NAME] if self._replicated else []),
@@ -155,8 +161,9 @@ class ReplicaSet:
         assert size in {1, 3}, "one node or three"
         assert replicated or size == 1, "a standalone server is alone"
         program = find_program()
+        clear(FOLDER, Path(tempfile.gettempdir()))
         self._own_folder = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="eventq-mongod-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix=prefix_of(FOLDER)))
         self._replicated = replicated
         self.network = network
         self.members = [

@@ -2,7 +2,7 @@
 
 For example::
 
-    python -m tools.mutants --resume mutants.json --report docs/explanation/reliability.md
+    python -m tools.mutants --resume mutants.json --report docs/explanation/planted-faults.md
     python -m tools.mutants --only limit-off-by-one --only key-twice-in-a-commit
 """
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tools import rounds
 from tools.mutants.hunters import Find, hunt, stages
 from tools.mutants.mutant import Mutant, plant
 
@@ -51,8 +52,5 @@ def load(path: Path | None) -> dict[str, Result]:
 
 def save(path: Path | None, results: Iterable[Result]) -> None:
     """Keeps it for the next one."""
-    if path is None:
-        return
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps([asdict(each) for each in results], indent=1), encoding="utf-8")
-    beside.replace(path)
+    if path is not None:
+        rounds.save(path, [asdict(each) for each in results])

@@ -100,7 +100,7 @@ def simulate(folder: Path, *, seeds: int, steps: int, compares: bool = True) -> 
 
 def run_processes(folder: Path, *, seconds: float) -> Find | None:
     """Has real processes work on a file, some of which are killed, and judges what they left."""
-    command = ["tools.mutants.rough", "--seconds", f"{seconds * CALLING:.1f}"]
+    command = ["tools.rough", "--seconds", f"{seconds * CALLING:.1f}"]
     command += ["--most", f"{seconds * 2:.1f}"]
     with _running(folder, command, seconds=seconds * PATIENCE) as lines:
         said = [line.rstrip("\n") for line in lines]

@@ -146,9 +146,9 @@ ORDER = (
     Mutant(
         name="tags-edited-aside",
         breaks="7: edited tags change no share and no bucket",
-        file="core/projection.py",
-        old="is_governed = type(body) is Updated and self.governing.is_on",
-        new="is_governed = type(body) is Updated and not self.governing.is_on",
+        file="core/governing.py",
+        old="        if self.is_on:\n            task = self.routed(task)\n",
+        new="        if not self.is_on:\n            task = self.routed(task)\n",
     ),
     Mutant(
         name="pause-of-limits-ignored",

@@ -16,14 +16,13 @@ nothing. For example::
 
 from __future__ import annotations
 
-import logging
 import sys
 from functools import partial
 from pathlib import Path
 
 from tools.powercut import CUTS_A_ROUND, LEVELS, play
-from tools.powercut.witness import compare
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.powercut.witness import can_trace, compare
+from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 
 ROUNDS = 100
 
@@ -31,21 +30,21 @@ ROUNDS = 100
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
     parser = make_parser("tools.powercut", __doc__, rounds=ROUNDS)
-    parser.add_argument("--cuts", type=int, default=CUTS_A_ROUND, help="of a round")
+    parser.add_argument("--cuts", type=at_least_one, default=CUTS_A_ROUND, help="of a round")
     parser.add_argument("--synchronous", choices=LEVELS, default="FULL", help="how SQLite syncs")
     parser.add_argument("--keep", type=Path, help="a folder for what has failed")
     parser.add_argument(
         "--witness", action="store_true", help="compares a record with a trace by strace"
     )
-    arguments = parser.parse_args()
-    # What eventq warns of is what is done to it here.
-    logging.disable(logging.CRITICAL)
-    level = arguments.synchronous
-    if arguments.witness:
+    asked = begin(parser)
+    level = asked.synchronous
+    if asked.witness and not can_trace():
+        parser.error("--witness needs the program strace, and leave to trace")
+    if asked.witness:
         print(compare(level))
         return 0
-    one = partial(play, level=level, cuts=arguments.cuts, keep=arguments.keep)
-    return run_asked(Rounds(f"Power cuts, synchronous={level}", one), arguments, one)
+    one = partial(play, level=level, cuts=asked.cuts, keep=asked.keep)
+    return run_asked(Rounds(f"Power cuts, synchronous={level}", one), asked)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tools.powercut.record import (
+from tools.powercut.steps import (
     FolderSynced,
     Made,
     Renamed,
@@ -83,7 +83,7 @@ class Disk:
             self._files[step.file].sync()
         elif isinstance(step, FolderSynced):
             for change in self._pending:
-                _rename(self._names, change)
+                _apply_to_names(self._names, change)
             self._pending.clear()
         elif isinstance(step, Made | Renamed | Unlinked):
             if isinstance(step, Made):
@@ -96,7 +96,7 @@ class Disk:
         """The number of each file by its name, as processes see them now."""
         names = self._names.copy()
         for change in self._pending:
-            _rename(names, change)
+            _apply_to_names(names, change)
         return names
 
     def seen(self) -> dict[str, bytes]:
@@ -108,11 +108,11 @@ class Disk:
         names = self._names.copy()
         kept = self._pending[: chance.randint(0, len(self._pending))]
         for change in kept:
-            _rename(names, change)
+            _apply_to_names(names, change)
         return {name: self._files[file].after_cut(chance) for name, file in names.items()}
 
 
-def _rename(names: dict[str, int], change: Made | Renamed | Unlinked) -> None:
+def _apply_to_names(names: dict[str, int], change: Made | Renamed | Unlinked) -> None:
     if isinstance(change, Made):
         names[change.name] = change.file
     elif isinstance(change, Unlinked):

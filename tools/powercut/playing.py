@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,10 +11,12 @@ from pathlib import Path
 from random import Random
 
 from eventq.core.commits import Commit
+from tools.folders import own_folder
 from tools.powercut.disk import Disk
-from tools.powercut.judge import Loss, judge
-from tools.powercut.record import Record, Recorder, Synced, Told, Wrote
-from tools.powercut.run import read, run
+from tools.powercut.judging import Loss, judge
+from tools.powercut.record import Recorder
+from tools.powercut.steps import Record, Synced, Told, Wrote
+from tools.powercut.workload import FILE, read, run
 
 CUTS_A_ROUND = 500
 # Of so many cuts one comes after a kill, and after another process has read what was left by that.
@@ -23,10 +24,13 @@ KILLED = 5
 # In memory, where there is such a folder: what is opened again is not cut again.
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders of its own are made in there
 # What SQLite has in memory that processes share may be there too, with anything in it.
-INDEX = "tasks.db-shm"
+INDEX = f"{FILE}-shm"
 INDEX_BYTES = 32_768
 # So many losses are told one by one.
 MOST_SAID = 5
+
+# The files that a cut has left, by name, and the last position that somebody knew of.
+Left = tuple[dict[str, bytes], int]
 
 
 def play(
@@ -38,8 +42,7 @@ def play(
     ``keep``; the same seed draws the same again, but threads have their own moments.
     """
     memory = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="powercut-", dir=memory) as temporary:
-        folder = Path(temporary)
+    with own_folder("eventq-powercut", within=memory) as folder:
         record, commits = recorded(folder, seed, level)
         outcomes = Counter({"steps recorded": len(record), "commits recorded": len(commits)})
         losses: list[Loss] = []
@@ -76,39 +79,29 @@ def recorded(folder: Path, seed: int, level: str) -> tuple[Record, list[Commit]]
     return recorder.steps, commits
 
 
-def left(record: Record, cuts: int, chance: Random) -> Iterator[tuple[dict[str, bytes], int]]:
-    """The files that so many cuts have left, and which position somebody knew of.
+def left(record: Record, cuts: int, chance: Random) -> Iterator[Left]:
+    """What so many cuts have left.
 
     Half of the cuts come right behind what is no write: there are more writes than anything else.
     """
     others = [place for place, step in enumerate(record, 1) if not isinstance(step, Wrote)]
     half = cuts // 2
     places = chance.choices(others, k=half) + chance.choices(range(len(record) + 1), k=cuts - half)
-    disk, done = Disk(), 0
-    for place in sorted(places):
-        while done < place:
-            disk.take(record[done])
-            done += 1
+    for disk in _disks(record, places):
         files = disk.after_cut(chance)
         if chance.randrange(4) == 0:
             files[INDEX] = chance.randbytes(INDEX_BYTES)
         yield files, disk.told
 
 
-def left_after_kill(
-    record: Record, folder: Path, cuts: int, chance: Random
-) -> Iterator[tuple[dict[str, bytes], int]]:
+def left_after_kill(record: Record, folder: Path, cuts: int, chance: Random) -> Iterator[Left]:
     """As `left`, but first the process was killed, and another has opened and read the log.
 
     What that one has read must be there, whether the killed one had synced it or not. It is killed
     right before a sync.
     """
     syncs = [place for place, step in enumerate(record) if isinstance(step, Synced)]
-    disk, done = Disk(), 0
-    for place in sorted(chance.choices(syncs, k=cuts)):
-        while done < place:
-            disk.take(record[done])
-            done += 1
+    for disk in _disks(record, chance.choices(syncs, k=cuts)):
         later = deepcopy(disk)
         write(folder, later.seen())
         with Recorder(folder, names=later.names()) as recorder:
@@ -126,3 +119,13 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir(parents=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
+
+
+def _disks(record: Record, places: list[int]) -> Iterator[Disk]:
+    """The disk as it is at each of these places of the record; the next one changes it."""
+    disk, done = Disk(), 0
+    for place in sorted(places):
+        for step in record[done:place]:
+            disk.take(step)
+        done = place
+        yield disk

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
 import apsw
@@ -22,6 +22,17 @@ import apsw
 from eventq.core.commits import Commit
 from eventq.eventlog.sqlite.connection import SqliteConnection
 from eventq.eventlog.sqlite.log import SqliteLog
+from tools.powercut.steps import (
+    FolderSynced,
+    Made,
+    Record,
+    Renamed,
+    Synced,
+    Told,
+    Truncated,
+    Unlinked,
+    Wrote,
+)
 
 # How hard eventq has SQLite sync: FULL is its own, each commit; the others must lose some.
 LEVELS = ("FULL", "NORMAL", "OFF")
@@ -32,61 +43,6 @@ JOURNALS = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
 CHECKPOINT_PAGES = 60
 
 R = TypeVar("R")
-
-
-class Made(NamedTuple):
-    """A file without content got a name."""
-
-    name: str
-    file: int
-
-
-class Wrote(NamedTuple):
-    """Bytes were written; not yet synced."""
-
-    file: int
-    offset: int
-    data: bytes
-
-
-class Truncated(NamedTuple):
-    """A file was given this size."""
-
-    file: int
-    size: int
-
-
-class Synced(NamedTuple):
-    """All that was done to a file before is on the disk."""
-
-    file: int
-
-
-class Renamed(NamedTuple):
-    """A file got another name, in place of what had that before."""
-
-    name: str
-    to: str
-
-
-class Unlinked(NamedTuple):
-    """A name was deleted."""
-
-    name: str
-
-
-class FolderSynced(NamedTuple):
-    """All that was done to names before is on the disk."""
-
-
-class Told(NamedTuple):
-    """Somebody was told that the log goes on up to this position, or has read that far."""
-
-    seq: int
-
-
-Step = Made | Wrote | Truncated | Synced | Renamed | Unlinked | FolderSynced | Told
-Record = list[Step]
 
 
 class Recorder:

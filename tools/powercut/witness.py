@@ -11,23 +11,23 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from tools.powercut.record import (
+from tools.folders import own_folder
+from tools.powercut.record import Recorder
+from tools.powercut.steps import (
     FolderSynced,
     Made,
     Record,
-    Recorder,
     Renamed,
     Synced,
     Truncated,
     Unlinked,
     Wrote,
 )
-from tools.powercut.run import run
+from tools.powercut.workload import run
 
 CALLS = "pwrite64,ftruncate,fsync,fdatasync,rename,unlink"
 # No write is longer: SQLite writes pages.
@@ -59,8 +59,8 @@ def compare(level: str) -> str:
 
     Raises AssertionError where one has seen something else. Needs `can_trace`.
     """
-    with tempfile.TemporaryDirectory(prefix="witness-") as temporary:
-        folder = Path(temporary).resolve()
+    with own_folder("eventq-witness") as temporary:
+        folder = temporary.resolve()
         (folder / "run").mkdir()
         program = [sys.executable, "-m", "tools.powercut.witness", str(folder / "run"), level]
         tracing = ["strace", "-f", "-y", "-xx", "-s", str(LONGEST_BYTES), "-e", f"trace={CALLS}"]

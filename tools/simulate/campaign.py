@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tools.rounds import save
 from tools.simulate.reached import RARE
 from tools.simulate.simulation import Played, Simulation
 
@@ -145,9 +146,7 @@ class Campaign:
             "failed": self.failed,
             "sometimes": self.sometimes,
         }
-        beside = self._resume.with_suffix(".tmp")
-        beside.write_text(json.dumps(content))
-        beside.replace(self._resume)
+        save(self._resume, content)
 
 
 def _prepare() -> None:

@@ -12,7 +12,7 @@ from eventq.catalog.plan import Applied, Plan
 from eventq.catalog.undo_rules import RulePlan
 from eventq.errors import EventqError, LogOutcomeUnknownError, LogUnavailableError
 from eventq.queue import Queue
-from tools.simulate.workloads import NAMES
+from tools.simulate.workloads import LANES, NAMES
 from tools.simulate.world import NodeDiedError, World
 
 # What was done last is what people take back, as a rule.
@@ -90,6 +90,7 @@ class Changes:
             lambda: selection.update(priority=chance.below(4)),
             lambda: selection.update(delay=chance.pick((0, 3, 30))),
             lambda: selection.update(tags={"tenant": chance.pick(("big", "s"))}),
+            lambda: selection.update(lane=chance.pick(LANES)),
         ]
         return chance.pick(asks)()
 

@@ -302,8 +302,10 @@ class Clients:
         chance = self._world.chance
         if chance.one_in(2):
             queue.update(self._one(), priority=chance.below(4), by=self._by())
-        else:
+        elif chance.one_in(2):
             queue.update(self._one(), delay=chance.pick((0, 3, 30)), by=self._by())
+        else:
+            queue.update(self._one(), lane=chance.pick(LANES), by=self._by())
         return None
 
     def _repeat(self, queue: Queue) -> object:

@@ -88,6 +88,7 @@ RARE = (
     "follower failed",
     "full disk",
     "graceful stop",
+    "in another lane",
     "isolated process died",
     "isolated process killed",
     "lapsed",
@@ -193,6 +194,12 @@ def _of_ticked(body: Ticked) -> str | None:
     return "a due is skipped" if body.outcome == "skipped" else "a schedule's due"
 
 
+def _of_updated(body: Updated) -> str | None:
+    if body.lane is not None:
+        return "in another lane"
+    return "a replaced one of a unique value" if body.tags else None
+
+
 def _of_retried(body: Retried) -> str | None:
     if body.reopens is None:
         return None
@@ -209,6 +216,6 @@ _SAYS: dict[type, Callable[[Any], str | None]] = {
     Revived: lambda _: "a revival is done",
     Retried: _of_retried,
     Created: lambda body: None if body.repeats is None else "a twin of a final task",
-    Updated: lambda body: None if not body.tags else "a replaced one of a unique value",
+    Updated: _of_updated,
     Limited: lambda body: "a limit is lifted" if body.running is body.rate is None else None,
 }

@@ -11,12 +11,10 @@ lag bounded; at the end all tasks must be there and done. For example::
 
 from __future__ import annotations
 
-import logging
-import signal
 import sys
 from functools import partial
 
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 from tools.soak.playing import TASKS_A_ROUND, play
 
 ROUNDS = 8
@@ -25,13 +23,10 @@ ROUNDS = 8
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
     parser = make_parser("tools.soak", __doc__, rounds=ROUNDS)
-    parser.add_argument("--tasks", type=int, default=TASKS_A_ROUND, help="of a round")
-    arguments = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    # Whoever ends this ends all its processes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    one = partial(play, tasks=arguments.tasks, minutes=arguments.minutes)
-    return run_asked(Rounds("Soak", one), arguments, one)
+    parser.add_argument("--tasks", type=at_least_one, default=TASKS_A_ROUND, help="of a round")
+    asked = begin(parser)
+    one = partial(play, tasks=asked.tasks, minutes=asked.minutes)
+    return run_asked(Rounds("Soak", one), asked)
 
 
 if __name__ == "__main__":

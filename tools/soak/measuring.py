@@ -10,7 +10,7 @@ from statistics import median
 
 from msgspec import Struct
 
-MIB = 2**20
+KIB, MIB = 2**10, 2**20
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Of fewer samples nothing can be said.
 LEAST_SAMPLES = 8

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import closing, suppress
@@ -16,10 +16,14 @@ import apsw
 
 import eventq
 from eventq.archive import archive_events, delete_archived, find_end
+from eventq.eventlog import open_log
 from eventq.host.clock import SystemClock
-from eventq.replay.points import find_point
+from eventq.replay.points import Point, find_point
+from eventq.snapshot import projection_at
 from eventq.verify import base_at_start, verify
-from tools.soak.measuring import MIB, Sample, grown, judge, sample
+from tools.folders import own_folder
+from tools.rounds import MOST
+from tools.soak.measuring import KIB, LEAST_SAMPLES, MIB, Sample, grown, judge, sample
 from tools.soak.worker import ARCHIVE, MADE, open_queue
 
 TASKS_A_ROUND = 250_000
@@ -46,7 +50,7 @@ PATIENCE_S = 120.0
 
 
 def play(
-    number: int,
+    _number: int,
     *,
     tasks: int = TASKS_A_ROUND,
     minutes: float | None = None,
@@ -57,17 +61,15 @@ def play(
 
     Raises AssertionError where anything grows, is lost, or lags behind.
     """
-    with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
-        folder = Path(temporary)
+    with own_folder("eventq-soak") as folder:
         for name in (MADE, ARCHIVE):
             (folder / name).mkdir()
         with Soak(folder, worker) as soak:
             soak.go_on(tasks, looks, None if minutes is None else minutes * 60)
             soak.end()
-            print(f"round {number}: {soak.figures()}", flush=True)
             findings = soak.findings()
-    assert not findings, "; ".join(findings)
-    return soak.outcomes
+    assert not findings, f"{'; '.join(findings)}; {soak.measured()}"
+    return Counter({**soak.outcomes, **soak.measured()})
 
 
 class Soak:
@@ -78,7 +80,7 @@ class Soak:
         self._folder = folder
         self._path = folder / LOG
         self._url = f"sqlite:///{self._path}"
-        self._command = [sys.executable, "-m", worker, self._url, str(folder)]
+        self._command = [sys.executable, "-m", worker, self._url, str(folder), str(os.getpid())]
         self._processes: list[subprocess.Popen[bytes]] = []
         self._samples: list[list[Sample]] = [[] for _ in range(PROCESSES - 1)]
         self._wal: list[int] = []
@@ -151,36 +153,25 @@ class Soak:
             found.append(f"a follower is {max(self._lag_events)} events behind")
         return found
 
-    def figures(self) -> str:
-        """What was measured."""
-        lasting = [samples for samples in self._samples if samples]
-        memory = [each.memory_bytes / MIB for samples in lasting for each in samples]
-        more = [grown([each.memory_bytes for each in s]) / MIB for s in lasting if len(s) > 4]
-        threads = [each.threads for samples in lasting for each in samples]
-        files = [each.files for samples in lasting for each in samples]
-        seconds = time.monotonic() - self._started_s
-        return (
-            f"{self.outcomes['tasks']:,} tasks in {seconds:,.0f} s; memory at the most "
-            f"{max(memory):.0f} MiB, grown by {max(more, default=0):+.1f} MiB; threads "
-            f"{min(threads)}-{max(threads)}, files {min(files)}-{max(files)}; WAL at the most "
-            f"{max(self._wal) / MIB:.1f} MiB, beside a stuck reader "
-            f"{self._wal_beside_reader / MIB:.1f} MiB; a follower at the most "
-            f"{max(self._lag_events)} events behind"
-        )
+    def measured(self) -> Counter[str]:
+        """The highest that was measured of any process, the WAL and the followers."""
+        lasting = [samples for samples in self._samples if len(samples) >= LEAST_SAMPLES]
+        every = [each for samples in lasting for each in samples]
+        gained = [int(grown([each.memory_bytes for each in samples])) for samples in lasting]
+        highest = {
+            "KiB of memory": max((each.memory_bytes for each in every), default=0) // KIB,
+            "KiB of memory gained": max(gained, default=0) // KIB,
+            "threads": max((each.threads for each in every), default=0),
+            "open files": max((each.files for each in every), default=0),
+            "KiB of WAL": max(self._wal, default=0) // KIB,
+            "KiB of WAL beside a reader": self._wal_beside_reader // KIB,
+            "events that a follower was behind": max(self._lag_events, default=0),
+        }
+        return Counter({f"{MOST}{name}": value for name, value in highest.items()})
 
     def _look(self, queue: eventq.Queue, looks: int) -> None:
         """Measures, and does what is to be done so often."""
-        for process, samples in zip(self._processes, self._samples, strict=False):
-            if process.poll() is not None:
-                self._found.append(f"a process ended by itself with {process.returncode}")
-            elif (found := sample(process.pid)) is not None:
-                samples.append(found)
-        size = self._path.with_name(f"{LOG}-wal").stat().st_size
-        if READ // 2 < looks % READ <= READ // 2 + STUCK + SETTLED:
-            self._wal_beside_reader = max(self._wal_beside_reader, size)
-        else:
-            self._wal.append(size)
-        self._lag_events.append(max((each.lag_events for each in queue.followers()), default=0))
+        self._measure(queue, looks)
         if looks % RESTART == RESTART // 2:
             self._stop(self._processes.pop())
             self._processes.append(self._start())
@@ -192,6 +183,20 @@ class Soak:
         elif looks % READ == READ // 2 + STUCK:
             self._leave()
 
+    def _measure(self, queue: eventq.Queue, looks: int) -> None:
+        """Samples the processes that last, the WAL and the followers."""
+        for process, samples in zip(self._processes, self._samples, strict=False):
+            if process.poll() is not None:
+                self._found.append(f"a process ended by itself with {process.returncode}")
+            elif (found := sample(process.pid)) is not None:
+                samples.append(found)
+        size = self._path.with_name(f"{LOG}-wal").stat().st_size
+        if READ // 2 < looks % READ <= READ // 2 + STUCK + SETTLED:
+            self._wal_beside_reader = max(self._wal_beside_reader, size)
+        else:
+            self._wal.append(size)
+        self._lag_events.append(max((each.lag_events for each in queue.followers()), default=0))
+
     def _cut(self, queue: eventq.Queue) -> None:
         """Moves all but the newest events into the archive."""
         log, now = queue.log, SystemClock().now_us()
@@ -202,8 +207,11 @@ class Soak:
         with suppress(eventq.ArgumentError):
             until = find_end(log, find_point(log, str(seq), now=now))
             report = archive_events(log, self._folder / ARCHIVE, until=until)
+            open_then = projection_at(log, Point(report.until.seq, report.until.at)).tasks
+            tasks = {task.key: task.number for task in open_then.values()}
             delete_archived(log, self._folder / ARCHIVE, until=report.until, now=now)
             self.outcomes["archives"] += 1
+            self._found += find_forgotten(self._url, tasks)
 
     def _stick(self) -> None:
         """Begins to read the file, and does not end."""
@@ -225,3 +233,11 @@ class Soak:
         code = process.wait(STOP_S)
         if code:
             self._found.append(f"a process that was told to end ended with {code}")
+
+
+def find_forgotten(url: str, tasks: dict[str, int]) -> list[str]:
+    """The keys of these tasks, open at a cut, that the log does not know without its archive."""
+    with closing(open_log(url, create=False)) as log:
+        known = log.find_keys(list(tasks))
+    lost = [key for key, number in tasks.items() if known.get(key) != number]
+    return [f"the task {key} was open, and is cut off" for key in lost]

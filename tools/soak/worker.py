@@ -1,6 +1,6 @@
-"""``python -m tools.soak.worker URL FOLDER``: makes tasks and works on them, until SIGTERM.
+"""``python -m tools.soak.worker URL FOLDER PARENT``: makes tasks and works on them, until SIGTERM.
 
-At its end it writes down how many it was told of.
+At its end it writes down how many it was told of. It ends with the process that began it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 import eventq
+from eventq.host.groups import die_with_parent
 
 WORKERS = 4
 BATCH = 40
@@ -76,6 +77,7 @@ def open_queue(url: str, folder: Path, meddle: Meddle = lambda _number: None) ->
 
 def serve(meddle: Meddle = lambda _number: None) -> None:
     """Makes and works until it is told to stop."""
+    die_with_parent(int(sys.argv[3]))
     # That tasks fail is meant.
     logging.disable(logging.CRITICAL)
     url, folder = sys.argv[1], Path(sys.argv[2])

@@ -14,13 +14,11 @@ For example::
 
 from __future__ import annotations
 
-import logging
-import signal
 import sys
 from functools import partial
 from pathlib import Path
 
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.rounds import Rounds, at_least_one, begin, make_parser, run_asked
 from tools.torture.playing import KILLS_A_ROUND, play
 
 ROUNDS = 20
@@ -29,14 +27,11 @@ ROUNDS = 20
 def main() -> int:
     """Plays the rounds; 1 if any failed."""
     parser = make_parser("tools.torture", __doc__, rounds=ROUNDS)
-    parser.add_argument("--kills", type=int, default=KILLS_A_ROUND, help="of a round")
+    parser.add_argument("--kills", type=at_least_one, default=KILLS_A_ROUND, help="of a round")
     parser.add_argument("--keep", type=Path, help="a folder for what has failed")
-    arguments = parser.parse_args()
-    logging.disable(logging.CRITICAL)
-    # Whoever ends this ends all its processes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    one = partial(play, kills=arguments.kills, keep=arguments.keep)
-    return run_asked(Rounds("Torture", one), arguments, one)
+    asked = begin(parser)
+    one = partial(play, kills=asked.kills, keep=asked.keep)
+    return run_asked(Rounds("Torture", one), asked)
 
 
 if __name__ == "__main__":

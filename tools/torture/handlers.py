@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import eventq
-from tools.mutants.rough.worker import SLOW_S, Journal, act, conclude, length_s
+from tools.rough.worker import SLOW_S, Journal, act, conclude, length_s
 
 # The folder of the journals of those who work.
 JOURNALS = "TORTURE_JOURNALS"

@@ -16,7 +16,7 @@ from tools.history.facts import Finding
 from tools.history.journals import calls_of, read_folder
 from tools.history.reading import read_log
 from tools.history.workers import judge_workers
-from tools.mutants.rough.judging import judge_follower
+from tools.rough.judging import judge_follower
 from tools.torture.roles import SHOP
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,11 +12,12 @@ from random import Random
 
 import eventq
 from eventq.contrib import Outbox
-from tools.mutants.rough.callers import Callers
-from tools.mutants.rough.play import runs
-from tools.mutants.rough.worker import SLOW_S
+from tools.folders import own_folder
+from tools.rough.callers import Callers
+from tools.rough.play import runs
+from tools.rough.worker import SLOW_S, Journal
 from tools.torture.judging import judge, judge_orders
-from tools.torture.roles import SHOP, Written
+from tools.torture.roles import SHOP
 from tools.torture.small_disk import SmallDisk
 from tools.torture.stage import LOG, ROLES, Stage
 
@@ -37,16 +37,15 @@ def play(seed: int, *, kills: int = KILLS_A_ROUND, keep: Path | None = None) -> 
 
     What failed is copied to ``keep``: log, journals, and what the processes said.
 
-    Of three rounds the first is on a kind disk with right clocks, the second has clocks that jump,
-    the third a disk that is full or broken, and processes without descriptors.
+    Of three rounds the first has no faults and right clocks, the second has clocks that jump, the
+    third a disk that is full or broken, and processes without descriptors.
     """
     chance = Random(seed)
-    with tempfile.TemporaryDirectory(prefix="torture-") as temporary:
-        folder = Path(temporary)
+    with own_folder("eventq-torture") as folder:
         for name in FOLDERS:
             (folder / name).mkdir()
         with SmallDisk(folder / "disk") as disk:
-            stage = Stage(folder, disk, chance, is_kind=seed % 3 != 2)
+            stage = Stage(folder, disk, chance, has_faults=seed % 3 == 2)
             if seed % 3 == 1:
                 stage.let_clocks_jump()
             try:
@@ -75,8 +74,8 @@ def _go_on(stage: Stage, folder: Path, disk: SmallDisk, kills: int) -> None:
         queue.set_limit("hosted", running=1, per="host")
         queue.set_turns(weights={"big": 3})
         _await(lambda: queue.stats().completed > 0, "no task was completed")
-        with closing(Written(folder / "calls")) as lines:
-            _overtake(stage, queue, Callers(queue, lines=lines, name="m"), folder / "workers")
+        with closing(Journal(folder / "calls")) as journal:
+            _overtake(stage, queue, Callers(queue, journal, name="m"), folder / "workers")
     while stage.outcomes["kills"] < kills:
         stage.harm()
 

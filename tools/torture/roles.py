@@ -1,7 +1,8 @@
 """``python -m tools.torture.roles ROLE URL FOLDER``: one process of the torture, until SIGTERM.
 
 The environment says whether its clock is read from a file (`TORTURE_CLOCK`), and to how many file
-descriptors it is held (`TORTURE_FILES`), which it then uses up now and then.
+descriptors it is held (`TORTURE_FILES`), which it then uses up now and then; and which process has
+begun it (`TORTURE_PARENT`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from typing import Any
 import eventq
 from eventq.contrib import Outbox
 from eventq.host.clock import Clock, SystemClock
-from tools.history.journals import Line
-from tools.mutants.rough.callers import Callers
-from tools.mutants.rough.worker import TTL_S, boot_us
+from eventq.host.groups import die_with_parent
+from tools.rough.callers import Callers
+from tools.rough.worker import TTL_S, Journal
 from tools.torture.handlers import HANDLERS
 
-CLOCK, FILES = "TORTURE_CLOCK", "TORTURE_FILES"
+CLOCK, FILES, PARENT = "TORTURE_CLOCK", "TORTURE_FILES", "TORTURE_PARENT"
 SHOP = "shop.db"
 ORDERS = "CREATE TABLE IF NOT EXISTS orders (key TEXT PRIMARY KEY, tags TEXT NOT NULL)"
 WORKERS = 4
@@ -42,8 +43,8 @@ VISIT_EVERY_S = 0.1
 PAGES = ("/", "/tasks", "/errors", "/flows", "/limits", "/schedules", "/changes")
 # All descriptors are used up for so long, so often, in seconds.
 STARVED_S, STARVED_EVERY_S = 0.2, 1.0
-# What the log may answer while its disk is broken.
-AWAY = (eventq.LogUnavailableError,)
+# What a call may be told while the disk is broken.
+AWAY = (eventq.LogUnavailableError.__name__, eventq.LogOutcomeUnknownError.__name__)
 
 
 class JumpingClock(SystemClock):
@@ -57,24 +58,6 @@ class JumpingClock(SystemClock):
         return super().now_us() + int(self._file.read_text(encoding="ascii") or 0)
 
 
-class Written(list[Line]):
-    """Lines that are with the system as soon as they are appended."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._file = (folder / f"{os.getpid()}.jsonl").open("a", encoding="utf-8")
-
-    def append(self, line: Line) -> None:
-        """Keeps it, and writes it."""
-        super().append(line)
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
-
 class Role:
     """What all roles have: where the log and the journals are, and whether it is to end."""
 
@@ -82,7 +65,7 @@ class Role:
         self.url = url
         self.folder = folder
         self.stop = threading.Event()
-        self.broken = Written(folder / "broken")
+        self.broken = Journal(folder / "broken")
 
     def queue(self, **options: Any) -> eventq.Queue:  # noqa: ANN401 - those of Queue
         """The queue, with the clock that it is to have."""
@@ -92,21 +75,21 @@ class Role:
 
     def report(self, texts: Iterable[str]) -> None:
         """Writes down what must not be; what a log says that is away may be."""
-        away = tuple(error.__name__ for error in (*AWAY, eventq.LogOutcomeUnknownError))
         for text in texts:
-            if not text.startswith(away):
-                self.broken.append({"text": text})
+            if not text.startswith(AWAY):
+                self.broken.write("broken", text=text)
 
     def call(self) -> None:
         """Asks for all sorts of things, by threads and by forked children."""
         signal.signal(signal.SIGTERM, lambda *_: self.stop.set())
         chance = Random(os.getpid())
         with self.queue() as queue:
-            callers = Callers(queue, lines=Written(self.folder / "calls"), name=f"p{os.getpid()}-")
+            journal = Journal(self.folder / "calls")
+            callers = Callers(queue, journal, name=f"p{os.getpid()}-")
             callers.start()
             told = 0
             while not self.stop.wait(SLOW_EVERY_S):
-                with suppress(*AWAY):
+                with suppress(eventq.LogUnavailableError):
                     callers.make({"what": "slow", "number": callers.next()}, priority=9)
                 if chance.random() < FORK_SHARE:
                     self.fork(queue)
@@ -125,10 +108,9 @@ class Role:
             return
         try:
             signal.alarm(CHILD_S)
-            lines = Written(self.folder / "calls")
-            callers = Callers(queue, lines=lines, name=f"f{os.getpid()}-")
+            callers = Callers(queue, Journal(self.folder / "calls"), name=f"f{os.getpid()}-")
             for number in range(3):
-                with suppress(*AWAY):
+                with suppress(eventq.LogUnavailableError):
                     callers.make({"what": "does", "number": number})
         except eventq.EventqError as error:
             self.report([f"{type(error).__name__}: {error} (in a forked child)"])
@@ -145,7 +127,7 @@ class Role:
         """Writes orders into a database of its own, each with a task, and relays those."""
         signal.signal(signal.SIGTERM, lambda *_: self.stop.set())
         shop = self.folder / SHOP
-        calls = Written(self.folder / "calls")
+        calls = Journal(self.folder / "calls")
         with self.queue() as queue, closing(sqlite3.connect(shop, timeout=30.0)) as session:
             outbox = Outbox(queue, at=f"sqlite:///{shop}")
             outbox.create()
@@ -155,8 +137,8 @@ class Role:
                 while not self.stop.wait(ORDER_EVERY_S):
                     number += 1
                     key, tags = f"o{os.getpid()}-{number}", {"what": "does", "number": number}
-                    asked = {"call": key, "state": "invoked", "op": "new", "clock": boot_us()}
-                    calls.append({**asked, "key": key, "tags": tags})
+                    asked = {"op": "new", "key": key, "tags": tags}
+                    calls.write("call", call=key, state="invoked", **asked)
                     values = (key, json.dumps(tags))
                     session.execute("INSERT INTO orders (key, tags) VALUES (?, ?)", values)
                     outbox.new(tags, name="does", key=key, on=session)
@@ -215,6 +197,8 @@ def starve() -> None:
 def main() -> None:
     """Plays the role."""
     name, url, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    # However the torture ends, nothing of it is left at work.
+    die_with_parent(int(os.environ[PARENT]))
     # Whoever is told to end before a run, or a role, minds it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Whoever does not end says where it stands.

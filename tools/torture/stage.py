@@ -16,9 +16,9 @@ from random import Random
 
 from msgspec import Struct
 
-from tools.mutants.rough.worker import TTL_S
+from tools.rough.worker import TTL_S
 from tools.torture.handlers import JOURNALS
-from tools.torture.roles import CLOCK, FILES
+from tools.torture.roles import CLOCK, FILES, PARENT
 from tools.torture.small_disk import SmallDisk
 
 LOG = "tasks.db"
@@ -56,16 +56,16 @@ class Actor(Struct, eq=False):
 
 
 class Stage:
-    """The processes of a round; ``is_kind`` where neither disk nor system calls fail."""
+    """The processes of a round; ``has_faults`` where disk and system calls fail."""
 
-    def __init__(self, folder: Path, disk: SmallDisk, chance: Random, *, is_kind: bool) -> None:
+    def __init__(self, folder: Path, disk: SmallDisk, chance: Random, *, has_faults: bool) -> None:
         self.url = f"sqlite:///{disk.folder / LOG}"
         self.outcomes: Counter[str] = Counter()
         self.broken: list[str] = []
         self._folder = folder
         self._disk = disk
         self._chance = chance
-        self._is_kind = is_kind
+        self._has_faults = has_faults
         self._clock: Path | None = None
         self._actors: list[Actor] = []
         self._started = 0
@@ -78,11 +78,12 @@ class Stage:
     def start(self, role: str, *, plain: bool = False) -> None:
         """Starts one; unless ``plain``, perhaps with few descriptors or failing system calls."""
         environment = {**os.environ, JOURNALS: str(self._folder / "workers")}
+        environment[PARENT] = str(os.getpid())
         if self._clock is not None:
             environment[CLOCK] = str(self._clock)
         command = [sys.executable, "-m", "tools.torture.roles", role, self.url, str(self._folder)]
         drawn = self._chance.random()
-        if not plain and not self._is_kind and role in PLAIN_ROLES:
+        if not plain and self._has_faults and role in PLAIN_ROLES:
             if drawn < 0.2:
                 environment[FILES] = str(FEW_FILES)
                 self.outcomes["processes with few descriptors"] += 1
@@ -107,7 +108,7 @@ class Stage:
             (8, self._stall),
             (6, self._remove),
             (8 if self._clock is not None else 0, self._jump),
-            (8 if self._disk.is_small and not self._is_kind else 0, self._fill),
+            (8 if self._disk.is_small and self._has_faults else 0, self._fill),
         ]
         weights, does = zip(*harms, strict=True)
         actor = self._chance.choice([each for each in self._actors if each.goes_on_s is None])
@@ -226,12 +227,12 @@ class Stage:
         self._note_end(actor, code)
 
     def _note_end(self, actor: Actor, code: int) -> None:
-        """Forgets it. On a kind disk it must have ended well; on a broken one it may give up."""
+        """Forgets it. It must have ended well, or with an error of a disk that has faults."""
         self._actors.remove(actor)
         is_young = not (self._folder / "begun" / str(actor.process.pid)).exists()
         if code and not (is_young and code == -signal.SIGTERM):
             self.outcomes["processes that gave up"] += 1
-            if self._is_kind or not _gave_up(actor.errors):
+            if not self._has_faults or not _gave_up(actor.errors):
                 text = f"a {actor.role} ended with {code}: {_last_words(actor.errors)}"
                 self.broken.append(text)
 

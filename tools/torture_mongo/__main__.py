@@ -18,13 +18,11 @@ from contextlib import ExitStack, closing
 
 from eventq.eventlog import open_log
 from tools.mongod import Network, ReplicaSet
-from tools.rounds import Rounds, make_parser, run_asked
+from tools.rounds import MOST, Rounds, begin, make_parser, run_asked
 from tools.torture_mongo import FAULTS, PARTITIONS, Load, Verdict, cut_wire, rollbacks, torture
 
 ROUNDS = 80
 WIRE = "wire"
-# The longest that work should take to go on once there is a new primary, in seconds; told apart.
-FLOOR_S = 5.0
 
 
 def main() -> int:
@@ -32,8 +30,8 @@ def main() -> int:
     parser = make_parser("tools.torture_mongo", __doc__, rounds=ROUNDS)
     kinds = [*FAULTS, *(PARTITIONS if Network.is_possible() else ()), WIRE]
     parser.add_argument("--only", action="append", choices=kinds, help="only this kind")
-    arguments = parser.parse_args()
-    chosen = arguments.only or kinds
+    asked = begin(parser)
+    chosen = asked.only or kinds
     with ExitStack() as stack:
         network = stack.enter_context(Network(3)) if set(PARTITIONS) & set(chosen) else None
         three = stack.enter_context(ReplicaSet(3, network=network))
@@ -51,13 +49,14 @@ def main() -> int:
                 verdict = torture(three, log, load, [(FAULTS | PARTITIONS)[kind]])
             return _told(kind, verdict) + Counter(rollbacks=rollbacks(three) - before)
 
-        return run_asked(Rounds("MongoDB", play), arguments, play)
+        title = f"MongoDB, {', '.join(chosen)}" if asked.only else "MongoDB"
+        return run_asked(Rounds(title, play), asked)
 
 
 def _told(kind: str, verdict: Verdict) -> Counter[str]:
-    slowest_s = max(verdict.delays_s)
-    pace = f"work went on within {FLOOR_S:g} s" if slowest_s <= FLOOR_S else "work went on later"
-    return Counter({f"{kind}: {pace}": 1, "tasks": verdict.tasks, "events": verdict.events})
+    counts = {f"rounds: {kind}": 1, "tasks": verdict.tasks, "events": verdict.events}
+    slowest_ms = int(1_000 * max(verdict.delays_s))
+    return Counter({**counts, f"{MOST}ms until work went on": slowest_ms})
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from eventq import Queue, Task
 from eventq.errors import LogUnavailableError
+from eventq.host.groups import die_with_parent
 
 NAP_S = 0.01
 # A producer's pause between two tasks: the load is steady, not as much as the machine can bear.
@@ -39,7 +40,9 @@ class Load:
             ours, theirs = context.Pipe()
             self._pipes.append(ours)
             self._processes.append(
-                context.Process(target=role, args=(theirs, url, number), daemon=True)
+                context.Process(
+                    target=_play, args=(role, theirs, url, number, os.getpid()), daemon=True
+                )
             )
 
     def __enter__(self) -> Self:
@@ -75,6 +78,12 @@ class Load:
         for process in self._processes:
             process.kill()
             process.join()
+
+
+def _play(role: Callable[..., None], pipe: Connection, url: str, number: int, parent: int) -> None:
+    """Plays a role; however the attack ends, nothing of it is left at work."""
+    die_with_parent(parent)
+    role(pipe, url, number)
 
 
 def produce(pipe: Connection, url: str, number: int) -> None:

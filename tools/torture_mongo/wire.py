@@ -10,8 +10,8 @@ from eventq.eventlog import open_log
 from tests.eventlog.mongo.proxy import MOMENTS, Proxy
 from tools.mongod import Member, ReplicaSet
 from tools.torture_mongo.faults import Elected
+from tools.torture_mongo.judging import Verdict, torture
 from tools.torture_mongo.load import Load
-from tools.torture_mongo.verdict import Verdict, torture
 
 # How many connections are cut in a round, and how many of the appends are.
 CUTS = 25

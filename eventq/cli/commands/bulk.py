@@ -100,6 +100,7 @@ def cancel(*, place: Place, **given: Any) -> None:  # noqa: ANN401 - checked the
 @click.option(
     "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run them no earlier."
 )
+@click.option("--to-lane", metavar="LANE", help="Move them to this lane.")
 @_applying
 @placed
 def update(
@@ -108,15 +109,18 @@ def update(
     priority: int | None,
     delay: str | None,
     scheduled_at: datetime | None,
+    to_lane: str | None,
     **given: Any,  # noqa: ANN401 - checked there
 ) -> None:
     """Edit tasks that wait to run."""
-    if priority is None and delay is None and scheduled_at is None:
-        misuse("say what to change: --priority, --delay or --at")
+    if priority is None and delay is None and scheduled_at is None and to_lane is None:
+        misuse("say what to change: --priority, --delay, --at or --to-lane")
     selector = selector_of(given)
     with place.open(create=False) as queue:
         selection = queue.select(**selector)
-        plan = selection.update(priority=priority, delay=delay, scheduled_at=scheduled_at)
+        plan = selection.update(
+            priority=priority, delay=delay, scheduled_at=scheduled_at, lane=to_lane
+        )
         _go_on(place, plan, given)
 
 

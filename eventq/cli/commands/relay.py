@@ -19,7 +19,6 @@ from eventq.errors import shown
 from eventq.host.signals import stopping_on_signals
 
 PROBLEM_CHARACTERS = 200
-OLDER = "if there is one of another version, drop or rename it first"
 ASIDE = Listing(
     ("KEY", "key"),
     ("NAME", lambda row: row.name or "-"),
@@ -97,9 +96,7 @@ def create(*, place: Place, database: str) -> None:
             raise
         except Exception as error:  # noqa: BLE001 - each driver has errors of its own
             words = f"{type(error).__name__}: {error}"
-            refuse(f"the outbox's table cannot be made: {words}; {OLDER}")
-        # One that was there may be of another version.
-        outbox.check()
+            refuse(f"the outbox's table cannot be made: {words}")
         say_record({"created": outbox.place.shown}, plain_pairs, as_json=place.as_json)
 
 

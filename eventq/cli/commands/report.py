@@ -20,6 +20,9 @@ from eventq.cli.views.report import report_pairs, sections
 from eventq.cli.views.report_html import report_html
 from eventq.eventlog.durable import write_whole
 
+# How each page begins, also an empty one.
+PAGE = b"<!doctype html>"
+
 
 @click.command(
     "report",
@@ -46,6 +49,8 @@ def report_command(*, place: Place, start: str | None, end: str | None, html: Pa
     """
     if html is not None and not html.name:
         misuse("--html: expected the name of a file")
+    if html is not None and not may_be_replaced(html):
+        misuse(f"--html: {html} is no page: it is left as it is")
     with place.open_log() as log:
         reach = reach_between(log, start, end, now=log_time(log))
         with progress("reading the period") as told:
@@ -63,6 +68,16 @@ def report_command(*, place: Place, start: str | None, end: str | None, html: Pa
     if found.seq <= found.after:
         note("nothing happened in this period")
         end_with_finding()
+
+
+def may_be_replaced(path: Path) -> bool:
+    """Whether there is no file, or an earlier page: never a log, or anything else of somebody's."""
+    try:
+        with path.open("rb") as file:
+            return PAGE.startswith(file.read(len(PAGE)).lower())
+    except OSError:
+        # Whoever writes says what is wrong.
+        return not path.exists()
 
 
 def _say(found: Report) -> None:

@@ -55,6 +55,7 @@ def repeat(*, place: Place, key: str) -> None:
     epilog="""\b
 Examples:
   eventq update 1042 --priority 9 --delay 0s
+  eventq update 1042 --lane heavy
   eventq update 1042 --tag width:=800"""
 )
 @click.argument("key")
@@ -65,6 +66,7 @@ Examples:
 @click.option(
     "--at", "scheduled_at", type=instant_option, metavar="INSTANT", help="Run no earlier."
 )
+@click.option("--lane", metavar="LANE", help="Move it to this lane.")
 @told
 @placed
 def update(
@@ -79,7 +81,7 @@ def update(
 ) -> None:
     """Edit a task that is not running."""
     if not (tags or clear_tags) and all(value is None for value in changes.values()):
-        misuse("say what to change: --priority, --tag, --clear-tags, --delay or --at")
+        misuse("say what to change: --priority, --tag, --clear-tags, --delay, --at or --lane")
     with place.open(create=False) as queue:
         if tags and not clear_tags:
             tags = {**existing_task(queue, key).tags, **tags}

@@ -302,6 +302,8 @@ def _updated(body: Updated) -> str:
     parts = []
     if body.priority is not None:
         parts.append(f"priority {body.priority}")
+    if body.lane is not None:
+        parts.append(f"lane {visible(body.lane)}")
     if body.scheduled_at is not None:
         parts.append(f"for {time_text(body.scheduled_at)}")
     if body.tags is not UNSET:

@@ -132,7 +132,10 @@ class Outbox:
         return self.visit(lambda store: store.retry(key, now=self._clock.now_us()))
 
     def create(self) -> None:
-        """Makes the table in the application's database, unless it is there."""
+        """Makes the table in the application's database, unless it is there.
+
+        Raises OutboxError where there is one of another version.
+        """
         self.visit(lambda store: store.create())
 
     def check(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from eventq.contrib.outbox.store import Enrolled, Site
 from eventq.errors import ArgumentError
+from eventq.host.urls import without_login
 from eventq.queue import Queue
 
 # By the package that a session's class is of; each module is imported where it is first used.
@@ -89,20 +90,34 @@ def check_same(known: Site, found: Site) -> None:
 def _place_at(url: str) -> Site:
     scheme, separator, rest = url.partition("://")
     if separator and scheme.partition("+")[0] in {"postgres", "postgresql"}:
+        import psycopg  # noqa: PLC0415 - an extra
+
         from eventq.contrib.outbox.dbapi import PostgresPlace  # noqa: PLC0415 - an extra
 
-        return PostgresPlace({"conninfo": f"postgresql://{rest}"})
+        try:
+            return PostgresPlace({"conninfo": f"postgresql://{rest}"})
+        except psycopg.Error:
+            # The driver quotes what it cannot read, which may be a password.
+            raise ArgumentError("at", without_login(url), "a URL that libpq can read") from None
     if separator and scheme.partition("+")[0] == "sqlite" and rest.startswith("/"):
         from eventq.contrib.outbox.dbapi import SqlitePlace  # noqa: PLC0415 - for them alone
 
         return SqlitePlace(rest[1:])
     if separator and scheme in {"mongodb", "mongodb+srv"}:
         import pymongo  # noqa: PLC0415 - slow to import
+        from pymongo.errors import ConfigurationError  # noqa: PLC0415 - as above
 
         from eventq.contrib.outbox.mongo import MongoPlace  # noqa: PLC0415 - loads pymongo
+        from eventq.eventlog.mongo.driver import parse  # noqa: PLC0415 - loads pymongo
 
-        return MongoPlace(pymongo.MongoClient(url).get_default_database())
-    raise ArgumentError("at", url, AT_EXPECTED)
+        shown, _ = parse(url)
+        client: pymongo.MongoClient[Any] = pymongo.MongoClient(url)
+        try:
+            return MongoPlace(client.get_default_database())
+        except ConfigurationError:
+            client.close()
+            raise ArgumentError("at", shown, "a MongoDB URL that names a database") from None
+    raise ArgumentError("at", without_login(url), AT_EXPECTED)
 
 
 def _package_of(what: object) -> str | None:

@@ -174,7 +174,12 @@ class SqlStore:
 
     def create(self) -> None:
         """See OutboxStore.create."""
-        for statement in CREATE[self._dialect]:
+        table, *others = CREATE[self._dialect]
+        self._link.execute(table)
+        self._link.commit()
+        # One that was there may be of another version.
+        self.check()
+        for statement in others:
             self._link.execute(statement)
         self._link.commit()
 

@@ -28,7 +28,10 @@ class OutboxStore(Protocol):
         """Raises OutboxError unless the table is there, in this version."""
 
     def create(self) -> None:
-        """Makes the table, and what belongs to it, unless it is there."""
+        """Makes the table, and what belongs to it, unless it is there.
+
+        Raises OutboxError where there is one of another version.
+        """
 
     def relay(self, limit: int, append: Callable[[list[OutboxRow]], Settled]) -> int:
         """Has the oldest rows appended, then deletes or sets aside each; returns how many.

@@ -16,6 +16,7 @@ from eventq.errors import ArgumentError, LogForeignError, LogTooNewError, LogUna
 from eventq.eventlog.durable import sync_directory
 from eventq.eventlog.file_lock import FILE_MODE, FileLock
 from eventq.eventlog.sqlite import schema
+from eventq.eventlog.sqlite.views import VIEWS
 
 # Where locks or shared memory do not work between hosts, or not at all.
 NETWORK_FILESYSTEMS = {
@@ -35,6 +36,11 @@ ONE_NAME = (
     "name: delete the other names, and share or mount its folder, not the file"
 )
 
+# Beside a log stand files with its name and one of these ends. A log called so would be taken
+# for one of them: deleted, or its locks lost.
+DRAFT = "-unfinished"
+BESIDE = ("-bell", "-journal", "-lock", "-shm", "-wal", DRAFT)
+
 # SQLite before this can corrupt a WAL that one connection resets while another checkpoints.
 SQLITE_AT_LEAST = (3, 51, 3)
 
@@ -51,7 +57,7 @@ def check_library() -> None:
 def resolve(path: str) -> str:
     """The path with every link resolved, so that one file has one name and one lock.
 
-    Raises ArgumentError for a path no file can have, LogUnavailableError for one that is not a
+    Raises ArgumentError for a path that no log can have, LogUnavailableError for one that is not a
     file, has several names or is a mount point, or whose directory is missing or on a network file
     system.
     """
@@ -68,6 +74,9 @@ def resolve(path: str) -> str:
         raise ArgumentError("url", path, "a path in UTF-8") from error
     except OSError as error:
         raise unavailable(path, error) from error
+    if (end := next(filter(resolved.endswith, BESIDE), None)) is not None:
+        expected = f"a name without {end} at its end, which files beside a log have"
+        raise ArgumentError("url", path, expected)
     if status is not None and not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise LogUnavailableError(f"{path}: is {kind}; a log is a file")
@@ -262,7 +271,7 @@ def _check_marks(path: str, *, mark: int, version: int) -> None:
 
 def _make(path: str) -> None:
     """Makes the database beside its name and then renames it: it is never seen half made."""
-    draft = f"{path}-new"
+    draft = f"{path}{DRAFT}"
     try:
         _make_private(lock_path(path), like=None)
         with FileLock(lock_path(path), lambda: None):
@@ -278,7 +287,7 @@ def _make(path: str) -> None:
             try:
                 connection.execute(
                     f"BEGIN;{schema.MARKS}{schema.TABLES}{schema.GUARDS}{schema.DELETE_GUARD}"
-                    f"{schema.VIEWS}COMMIT;"
+                    f"{VIEWS}COMMIT;"
                 )
                 connection.execute("PRAGMA journal_mode = WAL")
             finally:

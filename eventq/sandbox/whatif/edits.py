@@ -23,7 +23,9 @@ def edits_of(task: Task, body: object, now: int) -> list[Draft]:
         return CancelTask(Asking(body.by, body.reason)).events(task, now)
     if type(body) is Updated:
         asking = Asking(body.by, body.reason)
-        edit = UpdateTask(body.priority, scheduled_at=body.scheduled_at, asking=asking)
+        edit = UpdateTask(
+            body.priority, scheduled_at=body.scheduled_at, lane=body.lane, asking=asking
+        )
         return edit.events(task, now)
     if type(body) is Expired and task.recorded_state in PENDING:
         return [(task.number, Expired(body.reason))]

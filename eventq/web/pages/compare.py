@@ -26,6 +26,7 @@ TASKS_SHOWN = 200
 TOLD_FIELDS = {
     "state": "state",
     "priority": "priority",
+    "lane": "lane",
     "attempt": "attempts",
     "worker": "node",
     "scheduled_at_us": "to run",

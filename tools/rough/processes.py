@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tools.mutants.rough.worker import TTL_S, boot_us
+from tools.rough.worker import TTL_S, boot_us
 
 # A stopped process has ended by then.
 STOP_S = 20.0
@@ -26,7 +26,7 @@ class Processes:
         self.told: dict[int, int] = {}
         """By process, when it was told to stop; microseconds since boot."""
         self.broken: list[str] = []
-        self._command = [sys.executable, "-m", "tools.mutants.rough.worker", url]
+        self._command = [sys.executable, "-m", "tools.rough.worker", url]
         self._command += [str(folder), str(calls)]
         self._errors = (folder / "errors").open("w+", encoding="utf-8")
         self._live: list[subprocess.Popen[bytes]] = []

@@ -1,4 +1,4 @@
-"""``python -m tools.mutants.rough``: plays it once, and prints what was found."""
+"""``python -m tools.rough``: plays it once, and prints what was found."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.mutants.rough.play import play
+from tools.rough.play import play
 
 MOST_SAID = 5
 
 
 def main() -> int:
     """Plays it, and prints what was found."""
-    parser = argparse.ArgumentParser(prog="python -m tools.mutants.rough", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.rough", description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0, help="of calls")
     parser.add_argument("--most", type=float, default=60.0, help="in all, about")
     arguments = parser.parse_args()

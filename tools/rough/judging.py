@@ -11,9 +11,8 @@ from tools.history.facts import Finding
 from tools.history.journals import Line, calls_of, read_folder
 from tools.history.reading import read_log
 from tools.history.workers import judge_workers
-from tools.mutants.rough.callers import Callers
-from tools.mutants.rough.processes import Processes, pid_of
-from tools.mutants.rough.worker import TTL_S
+from tools.rough.processes import Processes, pid_of
+from tools.rough.worker import TTL_S
 
 # How much later than it should anything may come here, on a machine that does other things.
 SLACK_US = 5_000_000
@@ -22,7 +21,7 @@ STOP_US = 600_000
 
 
 def judge(
-    url: str, workers: Path, callers: Callers, processes: Processes, *, is_drained: bool
+    url: str, workers: Path, calls: Path, processes: Processes, *, is_drained: bool
 ) -> list[Finding]:
     """All that log and journals show."""
     checker = Checker("default", retries_by_policy=True)
@@ -32,7 +31,7 @@ def judge(
     lines = read_folder(workers)
     return [
         *found,
-        *judge_clients(checker, calls_of(callers.lines)),
+        *judge_clients(checker, calls_of(read_folder(calls))),
         *judge_workers(checker, lines),
         *judge_lapses(checker, processes),
         *judge_stops(lines, processes),

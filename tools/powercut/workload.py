@@ -1,10 +1,13 @@
 """The run that is recorded: one process makes, works on, cancels and archives tasks.
 
-It opens and closes the log several times, and writes enough for SQLite to move pages from the WAL.
+It opens and closes the log several times, forks with it open, and writes enough for SQLite to move
+pages from the WAL.
 """
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -40,6 +43,8 @@ def run(folder: Path, archive: Path, seed: int) -> list[Commit]:
                 calls = callers.map(partial(_call, queue), chances)
                 queue.run(_work, until="idle")
                 deque(calls, maxlen=0)
+            _fork()
+            _call(queue, chances[0])
             queue.run(_work, until="idle")
             log = queue.log
             commits += log.read(after=commits[-1].last if commits else 0, limit=10**9)
@@ -55,6 +60,17 @@ def read(folder: Path) -> None:
     """Opens what is there, and reads all of it."""
     with eventq.Queue(f"sqlite:///{folder / FILE}") as queue:
         queue.log.read(after=queue.log.start().seq, limit=10**9)
+
+
+def _fork() -> None:
+    """Forks, which closes all connections: those that come then must sync as the first ones did."""
+    with warnings.catch_warnings():
+        # That others threads are not in the child is no matter to one that ends at once.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def _call(queue: eventq.Queue, chance: Random) -> None:

@@ -10,7 +10,7 @@ import apsw
 import eventq
 from eventq.core.commits import Commit
 from eventq.verify import base_at_start, verify
-from tools.powercut.run import FILE
+from tools.powercut.workload import FILE
 
 # Stands for the end of the log.
 ALL = 10**9

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import eventq
 from tools.history.facts import Finding
 from tools.history.journals import read_folder
-from tools.mutants.rough.callers import Callers
-from tools.mutants.rough.judging import judge
-from tools.mutants.rough.processes import STOP_S, Processes, pid_of
-from tools.mutants.rough.waiting import wait_for
-from tools.mutants.rough.worker import DEADLINE_S, boot_us
+from tools.rough.callers import Callers
+from tools.rough.judging import judge
+from tools.rough.processes import STOP_S, Processes, pid_of
+from tools.rough.waiting import wait_for
+from tools.rough.worker import DEADLINE_S, Journal, boot_us
 
 # A task that could begin has begun by then.
 BEGIN_S = 4.0
@@ -38,12 +39,12 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
     processes = Processes(url, workers, calls)
     is_drained, slow = False, list[Finding]()
     try:
-        with eventq.Queue(url, backoff="50ms") as queue:
+        with eventq.Queue(url, backoff="50ms") as queue, closing(Journal(calls)) as journal:
             queue.set_limit("two", running=2)
             queue.set_limit("rated", rate="5/500ms")
             queue.set_limit("hosted", running=1, per="host")
             queue.set_turns(weights={"big": 3})
-            callers = Callers(queue)
+            callers = Callers(queue, journal)
             try:
                 go_on(callers, processes, workers, seconds)
                 # Nothing but what is made is to wake the process that is left.
@@ -64,8 +65,7 @@ def play(folder: Path, *, seconds: float, most: float) -> list[Finding]:
     broken = [*callers.broken, *processes.broken]
     found = [Finding("broke", None, text) for text in broken]
     found += slow
-    callers.lines += read_folder(calls)
-    return found + judge(url, workers, callers, processes, is_drained=is_drained)
+    return found + judge(url, workers, calls, processes, is_drained=is_drained)
 
 
 def go_on(callers: Callers, processes: Processes, workers: Path, seconds: float) -> None:

@@ -10,9 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 import eventq
-from tools.history.journals import Line
-from tools.mutants.rough.waiting import wait_for
-from tools.mutants.rough.worker import boot_us
+from tools.rough.waiting import wait_for
+from tools.rough.worker import Journal
 
 CALLERS = 4
 GAP_S = 0.03
@@ -26,13 +25,11 @@ MEND_S = 1.5
 class Callers:
     """Threads that ask one queue for all sorts of things, and write down what they were told."""
 
-    def __init__(
-        self, queue: eventq.Queue, *, lines: list[Line] | None = None, name: str = "c"
-    ) -> None:
+    def __init__(self, queue: eventq.Queue, journal: Journal, *, name: str = "c") -> None:
         """``name`` begins the IDs of calls, which no other callers of the log may have."""
-        self.lines: list[Line] = [] if lines is None else lines
         self.broken: list[str] = []
         """What no caller should ever be told."""
+        self._journal = journal
         self._name = name
         self._queue = queue
         self._is_over = threading.Event()
@@ -102,7 +99,7 @@ class Callers:
             names = [f"{self._name}{self._calls + index}" for index in range(len(asked))]
             self._calls += len(asked)
         for name, each in zip(names, asked, strict=True):
-            self.lines.append({"call": name, "state": "invoked", "clock": boot_us(), **each})
+            self._journal.write("call", call=name, state="invoked", **each)
         state, made = "ok", []
         try:
             made = ask()
@@ -118,12 +115,9 @@ class Callers:
         return made
 
     def _answer(self, names: list[str], state: str, made: list[eventq.Task]) -> None:
-        clock = boot_us()
         for place, name in enumerate(names):
-            answer: Line = {"call": name, "state": state, "clock": clock}
-            if made:
-                answer["task"] = made[place].number
-            self.lines.append(answer)
+            task = {"task": made[place].number} if made else {}
+            self._journal.write("call", call=name, state=state, **task)
 
     def _tags(self, chance: random.Random, what: str | None = None) -> dict[str, Any]:
         kinds = ("does", "does", "fails", "hopeless", "snoozes", "makes", "calls")

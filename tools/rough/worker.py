@@ -36,6 +36,10 @@ class Journal:
         self._file.write(json.dumps({"what": what, "clock": boot_us(), **fields}) + "\n")
         self._file.flush()
 
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
     @contextmanager
     def attempt(self, ctx: eventq.Context) -> Iterator[None]:
         """Writes that an attempt begins, and how it ends; not that one is told to."""
