@@ -8,10 +8,18 @@ Nothing here knows who asks; whoever reads the log itself has all tags.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
+
+from eventq.core.commits import AnyBody
+from eventq.core.events import Created, Reopening, Retried, Updated
+from eventq.core.queue_events import Planned
+from eventq.core.values import Call
+
+S = TypeVar("S", Created, Updated, Reopening, Call)
 
 INSTEAD = "(secret)"
 # A shorter text stands in too many others to tell anything.
@@ -40,6 +48,30 @@ def open_tags(tags_json: bytes | Raw, secret: tuple[str, ...]) -> bytes:
 def shown_tags(tags: dict[str, Any], secret: tuple[str, ...]) -> dict[str, Any]:
     """The tags with a word of ours for each value that is secret."""
     return {name: INSTEAD if name in secret else value for name, value in tags.items()}
+
+
+def shown_tags_json(tags_json: bytes | Raw, secret: tuple[str, ...]) -> bytes:
+    """The same as JSON."""
+    tags = msgspec.json.decode(tags_json)
+    # No eventq wrote others than an object.
+    return msgspec.json.encode(shown_tags(tags, secret) if isinstance(tags, dict) else INSTEAD)
+
+
+def shown_body(body: AnyBody) -> AnyBody:
+    """An event's body with a word of ours for each value of a tag that is secret."""
+    if isinstance(body, Retried) and body.reopens is not None:
+        return replace(body, reopens=_shown(body.reopens))
+    if isinstance(body, Planned):
+        return replace(body, call=_shown(body.call))
+    if isinstance(body, Created):
+        return _shown(body)
+    return _shown(body) if isinstance(body, Updated) else body
+
+
+def _shown(said: S) -> S:
+    if not said.secret or said.tags is UNSET:
+        return said
+    return replace(said, tags=Raw(shown_tags_json(said.tags, said.secret)))
 
 
 def _has(value: object, held: set[str]) -> bool:

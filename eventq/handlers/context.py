@@ -32,6 +32,7 @@ from eventq.errors import (
     NoAttemptError,
 )
 from eventq.handlers.children import Children, NewTaskRef
+from eventq.handlers.secret_texts import without
 from eventq.handlers.telling import (
     FIRST_S,
     NOTE_CHARACTERS,
@@ -216,6 +217,7 @@ class Context:
             raise ArgumentError("note", note, "text")
         note = storable(text, NOTE_CHARACTERS)
         telling = self._begin_telling()
+        note = without(note, telling.secrets)
         with telling.lock:
             telling.progress = Progressed(self.fence, done=done, total=total, note=note)
             self._be_heard(telling)

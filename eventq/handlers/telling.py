@@ -23,6 +23,7 @@ from eventq.core.plain import storable
 from eventq.core.task import Task
 from eventq.core.values import NOTED_BYTES, NOTED_LINES, LogLine, Policy
 from eventq.handlers.children import Children
+from eventq.handlers.secret_texts import secrets_of, without
 from eventq.host.logger import SafeLogger
 from eventq.node.visit import Visit
 
@@ -58,13 +59,15 @@ class Telling:
 
     __slots__ = (
         "children", "due_s", "fence", "from_s", "is_over", "is_waiting", "kept_bytes", "kept_count",
-        "lines", "lock", "number", "progress", "saved", "saved_json",
+        "lines", "lock", "number", "progress", "saved", "saved_json", "secrets",
     )  # fmt: skip
 
     def __init__(self, task: Task) -> None:
         self.lock = threading.Lock()
         self.number = task.number
         self.fence = task.fence
+        self.secrets = secrets_of(task.tags_json, task.secret)
+        """What is left out of lines and notes."""
         self.children: Children | None = None
         self.progress: Progressed | None = None
         self.saved: Saved | None = None
@@ -84,6 +87,7 @@ class Telling:
 
     def add_line(self, line: LogLine) -> bool:
         """Keeps a line, if there is room for it; returns whether something was kept."""
+        line = LogLine(line.at, line.level, without(line.text, self.secrets))
         size_bytes = len(msgspec.json.encode(line.text))
         if self.kept_count >= NOTED_LINES:
             return False

@@ -25,6 +25,7 @@ from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retr
 from eventq.handlers.children import CHILDREN_BYTES
 from eventq.handlers.context import Context
 from eventq.handlers.rules import RetryRules
+from eventq.handlers.secret_texts import secrets_of, without
 from eventq.handlers.telling import Telling
 from eventq.handlers.tracing import AttemptTrace, carrying
 from eventq.handlers.work import Work
@@ -168,19 +169,20 @@ def returned(task: Task, value: object, work: Work) -> Outcome:
         if _is_undone(value):
             return failed(task, describe(TypeError(UNDONE.format(type(value).__name__))))
         if work.keeps_strictly:
-            return failed(task, describe(error))
+            return without_secrets(task, failed(task, describe(error)))
         # The work is done; that its result cannot be kept must not run it again.
-        return Outcome(task.number, task.fence, "completed", result_missing=str(error))
+        done = Outcome(task.number, task.fence, "completed", result_missing=str(error))
+        return without_secrets(task, done)
     return Outcome(task.number, task.fence, "completed", result_json=result_json)
 
 
 def raised(task: Task, error: BaseException, work: Work) -> Outcome:
     """The outcome of a worker that raised; describing the error may raise as well."""
     try:
-        return _judged(task, _gist(error), work.rules)
+        return without_secrets(task, _judged(task, _gist(error), work.rules))
     except BaseException as wrong:  # noqa: BLE001 - a broken exception must not take its thread along
         try:
-            return failed(task, describe(wrong))
+            return without_secrets(task, failed(task, describe(wrong)))
         except BaseException:  # noqa: BLE001 - and neither must what it raised when it was asked
             return failed(task, UNTOLD)
 
@@ -201,6 +203,20 @@ def is_awaitable(value: object) -> bool:
 def failed(task: Task, error: ErrorInfo) -> Outcome:
     """A failure; the chance that its backoff's jitter uses is drawn when it is settled."""
     return Outcome(task.number, task.fence, "failed", error=error)
+
+
+def without_secrets(task: Task, outcome: Outcome) -> Outcome:
+    """The outcome without what its task's secret tags hold in its words; a result is no words."""
+    if not task.secret:
+        return outcome
+    secrets = secrets_of(task.tags_json, task.secret)
+    error, missing = outcome.error, outcome.result_missing
+    if error is not None:
+        texts = (without(text, secrets) for text in (error.message, error.traceback))
+        error = ErrorInfo(error.type, *texts)
+    missing = None if missing is None else without(missing, secrets)
+    reason = without(outcome.reason, secrets)
+    return replace(outcome, error=error, result_missing=missing, reason=reason)
 
 
 def released(attempt: Attempt, reason: str) -> Outcome:

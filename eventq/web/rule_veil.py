@@ -18,8 +18,7 @@ from eventq.core.queue_events import Shared
 from eventq.core.values import Scope
 from eventq.replay.rule_words import turn_words
 from eventq.web.kept_catalog import CatalogLackingError, SlowQuestionError
-from eventq.web.secret_texts import HIDDEN
-from eventq.web.showing import TaskVeil, Veil
+from eventq.web.showing import HIDDEN, TaskVeil, Veil
 from eventq.web.sight import Sight
 
 

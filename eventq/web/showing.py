@@ -17,9 +17,10 @@ from msgspec import Raw
 from eventq.core.task import Task
 from eventq.core.validation import check_tag_name
 from eventq.core.values import ErrorInfo, ExpiryReason
+from eventq.handlers.secret_texts import forms_of, without
 from eventq.web.access import Person, Right
-from eventq.web.secret_texts import HIDDEN, forms_of, without
 
+HIDDEN = "(hidden)"
 # What holds values in an event's body, by its field there.
 VALUE_FIELDS = frozenset(
     {"result", "value", "saved", "error", "last_error", "lines", "note", "reason"}
@@ -139,7 +140,7 @@ class TaskVeil:
         """A message, a traceback or a line."""
         if self._hides_values:
             return HIDDEN if text else text
-        return without(text, self._secrets)
+        return without(text, self._secrets, HIDDEN)
 
     def words(self, text: str, said: Iterable[str] = ()) -> str:
         """A sentence of ours, in which names and values may stand.
@@ -149,7 +150,7 @@ class TaskVeil:
         if self._hides_values:
             for each in sorted(said, key=len, reverse=True):
                 text = text.replace(each, HIDDEN) if each else text
-        return without(text, self._secrets)
+        return without(text, self._secrets, HIDDEN)
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         """A result, or what an attempt saved."""

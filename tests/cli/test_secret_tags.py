@@ -5,11 +5,15 @@ JSON is the log itself, and has all of it.
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+from contextlib import closing
 
 import pytest
 
 import eventq
+from eventq.eventlog import EventLog, open_log
+from tests.audit.screens import press, screen, stepping
 from tests.cli.harness import Cli
 
 VALUE = "c4n4ry-of-ada"
@@ -152,3 +156,34 @@ def test_json_is_what_the_log_has(cli: Cli) -> None:
     assert (edited["body"]["tags"]["token"], edited["body"]["secret"]) == (VALUE, SECRET)
     assert (found["tags"], found["secret"]) == ({"n": 1}, SECRET)
     assert cli.ok("export").count(VALUE) == cli.ok("sql", "SELECT body FROM events").count(VALUE)
+
+
+def test_no_screen_of_the_stepper_has_it(cli: Cli) -> None:
+    """At any event: what it changes, and the whole of it."""
+    fill(cli.url)
+    with eventq.Queue(cli.url) as queue:
+
+        @queue.task("sweep", secret=SECRET)
+        def sweep(token: str = VALUE) -> None: ...
+
+        queue.every("1h", sweep, schedule="sweeping")
+        queue.run(until="idle", signals=False)
+        queue.retry("off")
+        last = queue.log.head().seq
+    screens = []
+
+    async def look(log: EventLog) -> None:
+        async with stepping(log, size=(160, 90)) as pilot:
+            for _ in range(last):
+                for keys in (["right"], ["enter"], ["escape"]):
+                    await press(pilot, *keys)
+                    screens.append(screen(pilot))
+
+    with closing(open_log(cli.url)) as log:
+        asyncio.run(look(log))
+    told = "".join(screens)
+
+    assert "token=(secret)" in told
+    for kind in ("created", "updated", "retried", "planned"):
+        assert any(f'"{kind}"' in each and '"token": "(secret)"' in each for each in screens), kind
+    assert not any(value in told for value in (VALUE, OLD))

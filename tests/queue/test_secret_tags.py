@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventq import ArgumentError, Context, DuplicateTaskError, Queue, Task, TaskSpec
+from eventq import (
+    ArgumentError,
+    Cancel,
+    Context,
+    DuplicateTaskError,
+    Fail,
+    Handlers,
+    Queue,
+    Retry,
+    Snooze,
+    Task,
+    TaskSpec,
+)
 from eventq.catalog.catalog import Catalog
 from eventq.core.secret_tags import open_tags
 from eventq.errors import KeyConflictError
@@ -181,3 +194,88 @@ def test_what_holds_a_secret_is_not_told_either(token: Any, other: Any, *, is_to
     told = msgspec.json.decode(open_tags(tags, ("token",)))
 
     assert told == ({"other": other, "n": 1} if is_told else {"n": 1})
+
+
+def work(ctx: Context, token: str, how: str) -> str | None:
+    """Tells what it holds in every way there is."""
+    ctx.log.warning("with %s", token)
+    ctx.progress(1, 2, f"at {token}")
+    if how == "cancel":
+        raise Cancel(f"no {token!r}")
+    if how == "snooze":
+        raise Snooze("1h", f"not {token}")
+    if how == "fail":
+        raise Fail(f"no {token}") from ConnectionError(json.dumps(token))
+    if how == "retry":
+        raise Retry(f"no {token}", delay="1h")
+    if how == "return":
+        return f"sent {token}"
+    raise ConnectionError(f"{token} {'x' * 990} {token}")
+
+
+async def work_later(ctx: Context, token: str, how: str) -> str | None:
+    """The same in an event loop."""
+    return work(ctx, token, how)
+
+
+WAYS = ["raise", "cancel", "snooze", "fail", "retry", "return"]
+TELLING = Handlers()
+KEPT: Any = {"secret": ["token"], "keep_logs": "info"}
+in_thread = TELLING.task("thread", **KEPT)(work)
+in_loop = TELLING.task("loop", **KEPT)(work_later)
+# Another process finds it by this name.
+in_process = TELLING.task("process", isolate=True, **KEPT)(work)
+
+
+@pytest.mark.parametrize("handler", [in_thread, in_loop, in_process], ids=repr)
+def test_no_word_of_an_attempt_has_it(
+    tmp_path: Path,
+    handler: Any,  # noqa: ANN401 - of three kinds
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither error, reason, kept line nor note, in the log or logged; a result is no word."""
+    value = "s3cr3t\nv4lue-ö"
+    url = f"sqlite:///{tmp_path}/log.db"
+    with Queue(url, max_retries=0, handlers=[TELLING], workers=2) as queue:
+        for how in WAYS:
+            queue.new(handler.using(key=how), value, how)
+        queue.run(until="idle", signals=False)
+        events = [event for event in queue.events() if event.kind != "created"]
+        histories = {how: list(queue.history(how)) for how in WAYS}
+        done = queue.get("return")
+
+    assert done is not None
+    assert done.result == f"sent {value}"
+    told = {
+        event.kind: msgspec.json.encode(event.body).decode()
+        for event in events
+        if event.kind != "completed"
+    }
+    assert {"failed", "cancelled", "released", "noted", "progressed"} <= told.keys()
+    said = [*told.values(), *(str(vars(each)) for each in caplog.records if owned(each.name))]
+    assert not any(part in text for part in ("s3cr3t", "v4lue") for text in said)
+    assert all(
+        "***" in told[kind] for kind in ("failed", "cancelled", "released", "noted", "progressed")
+    )
+    failed = [event.body for event in histories["raise"] if event.kind == "failed"]
+    assert failed[0].error.message.startswith("*** xxx")  # type: ignore[union-attr]
+    assert "ConnectionError" in failed[0].error.traceback  # type: ignore[union-attr]
+
+
+def owned(name: str) -> bool:
+    """Whether we log by it; a worker's own lines are its own."""
+    return name.startswith("eventq.") and name != "eventq.worker"
+
+
+def test_the_default_of_a_secret_argument_is_not_told(queue: Queue) -> None:
+    """Neither in the log nor by the handler's own words; others are."""
+
+    @queue.task("send", secret=["token"])
+    def send(to: str = "ada", *, token: str = VALUE, plain: str = "x") -> None: ...
+
+    queue.run(until="idle", signals=False)
+    [joined] = [event.body for event in queue.events() if event.kind == "joined"]
+
+    text = "(to: str = 'ada', *, token: str = ..., plain: str = 'x')"
+    assert repr(send) == f"<Handler send{text}>"
+    assert joined.signatures == {"send": text}  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
+import msgspec
 import pytest
 
 import eventq
@@ -20,9 +22,10 @@ from eventq.archive import archive_events, delete_archived
 from eventq.catalog.catalog import Catalog
 from eventq.core.task import TaskState
 from eventq.web.access import Right
+from eventq.web.live import Beat, Watcher
 from eventq.web.pages.tasks import COLUMNS, ORDERS
 from eventq.web.routes import PAGES
-from eventq.web.secret_texts import HIDDEN
+from eventq.web.showing import HIDDEN
 from tests.web.desk import Desk, MakeDesk
 
 CANARY = "c4n4ry+<ada>@example.org"
@@ -372,3 +375,20 @@ def test_what_is_archived_of_a_task_with_secrets_is_not_told(
     pages = [desk.get("/tasks"), str(rows), desk.get("/errors"), desk.get("/charts")]
     pages.append(desk.get("/export/tasks.csv"))
     assert not any(form in page for page in pages for form in FORMS)
+
+
+def test_a_secret_leaves_by_no_stream(leaky: Desk) -> None:
+    """What pages are told as it happens is numbers."""
+    pulse = leaky.app.state.console.pulse
+
+    async def hear() -> Beat | None:
+        watcher = Watcher(asyncio.get_running_loop())
+        assert pulse.join(watcher)
+        beat = await watcher.next(PATIENT_S)
+        pulse.leave(watcher)
+        return beat
+
+    told = msgspec.json.encode(asyncio.run(hear())).decode()
+
+    assert str(leaky.queue.log.head().seq) in told
+    assert not any(form in told for form in FORMS)

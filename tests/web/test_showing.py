@@ -15,8 +15,7 @@ from eventq.errors import shown
 from eventq.runner.describing import describe
 from eventq.web.access import Person, Right
 from eventq.web.rule_veil import NO_SECRETS, RuleVeil, secrets_in
-from eventq.web.secret_texts import HIDDEN
-from eventq.web.showing import Veil, check_redact
+from eventq.web.showing import HIDDEN, Veil, check_redact
 
 SEES = Person("ada")
 BLIND = Person("bob", frozenset({Right.VIEW}))

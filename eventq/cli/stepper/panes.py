@@ -21,6 +21,7 @@ from eventq.cli.text import iso_text, short, time_text, visible, visible_lines
 from eventq.cli.views.tasks import event_text, field_text, task_pairs
 from eventq.core.commits import Unknown
 from eventq.core.durations import brief_duration
+from eventq.core.secret_tags import shown_body, shown_tags_json
 
 # What an event's line takes besides its numbers and its instant, which stands there in
 # milliseconds, in seconds, or not at all, as there is room.
@@ -207,8 +208,8 @@ def _task_lines(step: CursorStep, *, changes_only: bool, width: int, room: int) 
     lines = [Text(), _line(f"{'new task' if is_new else 'task'} {_named(task)}", HEADING, width)]
     changes = [change for change in step.task_changes if change.after is not None or not is_new]
     for change in changes:
-        after = _value(change.name, change.after)
-        text = after if is_new else f"{_value(change.name, change.before)} -> {after}"
+        after = _value(change.name, change.after, task)
+        text = after if is_new else f"{_value(change.name, change.before, task)} -> {after}"
         lines.append(_field_line(change.name, text, CHANGED, width))
     if not changes:
         lines.append(_line("  nothing changes for the task", QUIET, width))
@@ -217,7 +218,7 @@ def _task_lines(step: CursorStep, *, changes_only: bool, width: int, room: int) 
         for name in FIELDS:
             value = getattr(task, name)
             if name not in changed and value not in {None, b"{}"}:
-                lines.append(_field_line(name, _value(name, value), "", width))
+                lines.append(_field_line(name, _value(name, value, task), "", width))
     return lines[:room]
 
 
@@ -225,9 +226,15 @@ def _field_line(name: str, text: str, style: str, width: int) -> Text:
     return _line(f"  {WORDS.get(name, name):<{FIELD_COLUMNS}} {text}", style, width)
 
 
-def _value(name: str, value: Any) -> str:  # noqa: ANN401 - any field of a task
-    """A field's value on one line, safe to print."""
-    return short(_shown(lambda given: field_text(name, given), value), VALUE_CHARACTERS)
+def _value(name: str, value: Any, task: Task) -> str:  # noqa: ANN401 - any field of a task
+    """A field's value on one line, safe to print; of tags, those that are not secret."""
+
+    def text_of(given: Any) -> str:  # noqa: ANN401 - see above
+        is_secret = name == "tags_json" and task.secret and given is not None
+        shown = shown_tags_json(given, task.secret) if is_secret else given
+        return field_text(name, shown)
+
+    return short(_shown(text_of, value), VALUE_CHARACTERS)
 
 
 Block = tuple[str, list[tuple[int, str]], int]
@@ -298,7 +305,7 @@ def _named(task: Task) -> str:
 def _body_lines(event: Event) -> list[str]:
     if isinstance(event.body, Unknown):
         return ["  " + visible(event.body.raw)]
-    text = msgspec.json.format(msgspec.json.encode(event.body), indent=2).decode()
+    text = msgspec.json.format(msgspec.json.encode(shown_body(event.body)), indent=2).decode()
     return visible_lines(text, indent="  ")
 
 

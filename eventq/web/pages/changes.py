@@ -40,8 +40,7 @@ from eventq.replay.rule_words import limit_words, scope_words
 from eventq.web.kept_catalog import CatalogLackingError
 from eventq.web.naming import by_number, veils_of
 from eventq.web.rule_veil import RuleVeil, rule_veil
-from eventq.web.secret_texts import HIDDEN
-from eventq.web.showing import TaskVeil, Veil
+from eventq.web.showing import HIDDEN, TaskVeil, Veil
 from eventq.web.sight import Sight
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from eventq.replay.points import Point
 from eventq.web.filtering import FilterQuestion, filter_text
 from eventq.web.kept_catalog import CatalogLackingError
 from eventq.web.naming import by_number, veils_of
-from eventq.web.secret_texts import HIDDEN
-from eventq.web.showing import TaskVeil, Veil
+from eventq.web.showing import HIDDEN, TaskVeil, Veil
 from eventq.web.sight import Sight
 
 if TYPE_CHECKING:

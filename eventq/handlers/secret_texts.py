@@ -12,9 +12,10 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-HIDDEN = "(hidden)"
 # A shorter text stands in too many others to be taken out of them.
 LEAST_CHARACTERS = 3
+# No longer than the shortest, so that a text does not grow by it.
+STARS = "***"
 # Messages, notes and reasons that are longer are cut to this, without a mark.
 CUT_CHARACTERS = 1_000
 # What eventq puts where it cuts a text.
@@ -40,7 +41,16 @@ def forms_of(value: object) -> Iterable[str]:
             yield text
 
 
-def without(text: str, secrets: Sequence[str]) -> str:
+def secrets_of(tags_json: bytes, names: tuple[str, ...]) -> list[str]:
+    """The values of tags of these names in all their forms, as `without` takes them."""
+    tags = msgspec.json.decode(tags_json) if names else None
+    if not isinstance(tags, dict):
+        return []
+    found = {form for name in names for form in forms_of(tags.get(name))}
+    return sorted(found, key=len, reverse=True)
+
+
+def without(text: str, secrets: Sequence[str], instead: str = STARS) -> str:
     """The text without the secrets, and without the beginning of one where the text was cut.
 
     ``secrets`` are in all their forms, the longest first, since one may stand in another.
@@ -49,14 +59,14 @@ def without(text: str, secrets: Sequence[str]) -> str:
         return text
     is_cut = len(text.rstrip("\n")) >= CUT_CHARACTERS
     for secret in secrets:
-        text = text.replace(secret, HIDDEN)
+        text = text.replace(secret, instead)
     ends = {mark.start() for mark in CUT_MARK.finditer(text)}
     if is_cut:
         ends.add(len(text.rstrip("\n")))
     for end in sorted(ends, reverse=True):
         begin = min(_begin(text, end, secret) for secret in secrets)
         if begin < end:
-            text = f"{text[:begin]}{HIDDEN}{text[end:]}"
+            text = f"{text[:begin]}{instead}{text[end:]}"
     return text
 
 
