@@ -233,7 +233,8 @@ class Stage:
         """Forgets it. It must have ended well, or with an error of a disk that has faults."""
         self._actors.remove(actor)
         is_young = not (self._folder / "begun" / str(actor.process.pid)).exists()
-        if code and not (is_young and code == -signal.SIGTERM):
+        # On a busy machine strace ends by its alarm what it has not come to trace in time.
+        if code and not (is_young and code in {-signal.SIGTERM, -signal.SIGALRM}):
             self.outcomes["processes that gave up"] += 1
             if not self._has_faults or not _gave_up(actor.errors):
                 text = f"a {actor.role} ended with {code}: {_last_words(actor.errors)}"
