@@ -39,6 +39,7 @@ CALLS = "trace=fdatasync,pwrite64"
 # A process that is told to end has ended by then, on a busy machine; its grace is 10 seconds.
 STOP_S = 60.0
 SAY_S = 1.0
+LOOK_S = 0.02
 # What Python says behind an error, of an object that could not be made.
 IGNORED = re.compile(r"^Exception ignored in:.*?^\w+Error[^\n]*", re.MULTILINE | re.DOTALL)
 STALL_S = 1.5
@@ -207,26 +208,33 @@ class Stage:
 
     def _look(self) -> None:
         """Lets those go on that have stood still for long enough, and replaces those that ended."""
+        self._let_go_on()
         for actor in self._actors.copy():
-            if actor.goes_on_s is not None and time.monotonic() > actor.goes_on_s:
-                actor.process.send_signal(signal.SIGCONT)
-                actor.goes_on_s = None
             code = actor.process.poll()
             if code is not None:
                 self._note_end(actor, code)
                 self.start(actor.role)
 
+    def _let_go_on(self) -> None:
+        for actor in self._actors:
+            if actor.goes_on_s is not None and time.monotonic() > actor.goes_on_s:
+                actor.process.send_signal(signal.SIGCONT)
+                actor.goes_on_s = None
+
     def _await_end(self, actor: Actor) -> None:
-        try:
-            code = actor.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.broken.append(
-                f"a {actor.role} did not end when it was told to: {actor.errors.name}"
-            )
+        ends_s = time.monotonic() + STOP_S
+        while (code := actor.process.poll()) is None and time.monotonic() < ends_s:
+            # It may wait for one that stands still in the writer's slot.
+            self._let_go_on()
+            time.sleep(LOOK_S)
+        if code is None:
             actor.process.send_signal(signal.SIGUSR1)
             time.sleep(SAY_S)
             actor.process.kill()
             code = actor.process.wait()
+            self.broken.append(
+                f"a {actor.role} did not end when it was told to: {_last_words(actor.errors)}"
+            )
         self._note_end(actor, code)
 
     def _note_end(self, actor: Actor, code: int) -> None:
