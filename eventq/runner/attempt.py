@@ -21,7 +21,15 @@ from eventq.core.plain import plain, storable
 from eventq.core.settle import Outcome
 from eventq.core.task import Task
 from eventq.core.values import ErrorInfo
-from eventq.errors import ArgumentError, AttemptStoppedError, Cancel, Fail, Retry, Snooze
+from eventq.errors import (
+    ArgumentError,
+    AttemptCancelledError,
+    AttemptStoppedError,
+    Cancel,
+    Fail,
+    Retry,
+    Snooze,
+)
 from eventq.handlers.children import CHILDREN_BYTES
 from eventq.handlers.context import Context
 from eventq.handlers.rules import RetryRules
@@ -32,7 +40,20 @@ from eventq.handlers.work import Work
 from eventq.runner.describing import MESSAGE_CHARACTERS, describe
 
 UNDONE = "the worker returned a {}, which nobody runs: write it without yield"
+TOO_LATE = "its lease time was over before it began"
 UNTOLD = ErrorInfo("Exception", "the worker raised an error that cannot be described")
+
+
+class LeaseTime(Struct, eq=False):
+    """How long the leases of one run last, which are renewed all at once."""
+
+    ttl_s: float
+    signed_s: float = 0.0
+    """When its node last gave a sign of life. Monotonic seconds."""
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether other nodes may have the tasks by now."""
+        return now_s >= self.signed_s + self.ttl_s
 
 
 class Attempt(Struct, eq=False):
@@ -41,6 +62,7 @@ class Attempt(Struct, eq=False):
     task: Task
     context: Context
     work: Work
+    lease: LeaseTime
     begun_s: float | None = None
     ended_s: float = 0.0
     outcome: Outcome | None = None
@@ -65,7 +87,13 @@ class Attempt(Struct, eq=False):
     """Its own transaction has completed it: there is nothing left to settle."""
 
     def begin(self, monotonic_s: float) -> None:
-        """For the executor, right before the worker is called: the deadline counts from here."""
+        """For the executor, right before the worker is called: the deadline counts from here.
+
+        Raises AttemptCancelledError where its lease time is over: it is given back.
+        """
+        if self.lease.is_over(monotonic_s):
+            self.outcome = released(self, TOO_LATE)
+            raise AttemptCancelledError(TOO_LATE)
         self.begun_s = monotonic_s
         task = self.task
         if task.policy.deadline_us is not None or task.expires_at_us is not None:

@@ -20,7 +20,7 @@ from eventq.handlers.context import LATE, AsyncContext, Context
 from eventq.handlers.telling import Setting
 from eventq.host.clock import Clock, LogClock
 from eventq.node.node import Node
-from eventq.runner.attempt import Attempt, raised, released
+from eventq.runner.attempt import Attempt, LeaseTime, raised, released
 from eventq.runner.hearing import Hearing
 from eventq.runner.pool import Pool
 from eventq.runner.results import with_results
@@ -126,7 +126,7 @@ class Attempts:
         """How many slots of each lane attempts keep that have lost their lease."""
         return self._taken(self.strays)
 
-    def hold(self, task: Task) -> Attempt:
+    def hold(self, task: Task, lease: LeaseTime) -> Attempt:
         """The attempt of a task that has just been leased; it has not begun."""
         before = self.held.get(task.number)
         if before is not None:  # It lost its lease since the last look.
@@ -138,7 +138,7 @@ class Attempts:
             task, results = with_results(self._log, task)
             setting = replace(setting, results=results)
         context = kind(task, self._clock, setting)
-        attempt = Attempt(task, context, work)
+        attempt = Attempt(task, context, work, lease)
         self.held[task.number] = attempt
         return attempt
 

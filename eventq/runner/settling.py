@@ -24,7 +24,7 @@ from eventq.host.logger import SafeLogger
 from eventq.node.node import Node
 from eventq.node.waiting_line import Committed
 from eventq.runner import news
-from eventq.runner.attempt import Attempt
+from eventq.runner.attempt import Attempt, LeaseTime
 from eventq.runner.attempts import Attempts
 from eventq.runner.options import RunOptions
 from eventq.runner.pacing import BLOCK
@@ -60,8 +60,7 @@ class Settler:
         """How many attempts ended in each way; ``expired`` counts tasks."""
         self.renew_every_s = options.lease_ttl_us / SECOND_US / 3
         """Renewing three times within a ttl bears two that come late."""
-        self.signed_s = 0.0
-        """When this node last gave a sign of life. Monotonic seconds."""
+        self.lease = LeaseTime(options.lease_ttl_us / SECOND_US)
         self.as_left = False
         """The projection stands where the last commit of this run left it."""
         self._node = node
@@ -118,7 +117,7 @@ class Settler:
             kind = type(body)
             if kind is Leased:
                 assert task is not None
-                attempts.append(self._attempts.hold(task))
+                attempts.append(self._attempts.hold(task, self.lease))
             elif type(body) is Completed and body.result_missing is None:
                 # So do most tasks end, and there is nothing to report.
                 completed_count += 1
@@ -137,7 +136,7 @@ class Settler:
         self.counts["completed"] += completed_count
         if attempts:
             # Other nodes may see the sign of life before this one hears of its commit.
-            self.signed_s = begun_s
+            self.lease.signed_s = begun_s
             self._submit(attempts)
         if is_news:
             news.report(self._node, committed)
@@ -150,8 +149,8 @@ class Settler:
         """
         leased_s = self._node.standby.leased_s
         if leased and self._clock.monotonic() - leased_s < self._ttl_us / SECOND_US:
-            self.signed_s = leased_s
-            self._submit([self._attempts.hold(task) for task in leased])
+            self.lease.signed_s = leased_s
+            self._submit([self._attempts.hold(task, self.lease) for task in leased])
 
     def _submit(self, attempts: list[Attempt]) -> None:
         by_pool: dict[Pool, list[Attempt]] = {}
@@ -208,10 +207,10 @@ class Settler:
 
     def renew_if_due(self, now_s: float, *, unproven_seq: int | None) -> None:
         """Gives a sign of life when it is time, or when the log must be proven to take one."""
-        due = self._attempts.held and now_s - self.signed_s >= self.renew_every_s
+        due = self._attempts.held and now_s - self.lease.signed_s >= self.renew_every_s
         if due or unproven_seq is not None:
             self._node.execute(Renew(self._node.name, self._ttl_us, unproven_seq))
-            self.signed_s = now_s
+            self.lease.signed_s = now_s
 
     def lapse(self, worker: str, *, seen_seq: int) -> None:
         """Fails the attempts of a node that stopped renewing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import signal
@@ -17,7 +18,7 @@ from eventq import Context, Handler, Queue, TaskState
 from eventq.core.values import ErrorInfo
 from eventq.handlers.work import placed_work
 from eventq.host.groups import peak_bytes
-from eventq.runner.attempt import Attempt
+from eventq.runner.attempt import Attempt, LeaseTime
 from eventq.runner.runner import RunReport
 from eventq.runner.stuck import StuckWatch
 from tests.checker import check_log
@@ -229,7 +230,9 @@ class TestCancel:
     def test_one_on_its_way_out_is_not_stuck(self, queue: Queue) -> None:
         """Its slot is kept for ``kill_after`` at most, which is no reason for a warning."""
         task = queue.new(isolated.double, 1)
-        attempt = Attempt(task, Context(task, ManualClock()), placed_work(isolated.double))
+        attempt = Attempt(
+            task, Context(task, ManualClock()), placed_work(isolated.double), LeaseTime(math.inf)
+        )
         attempt.begun_s = 0.0
         watch = StuckWatch(workers=1, most_s=1.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from eventq import Context, Queue
 from eventq.handlers.work import placed_work
 from eventq.host.clock import SystemClock
-from eventq.runner.attempt import Attempt
+from eventq.runner.attempt import Attempt, LeaseTime
 from eventq.runner.isolation.messages import Start
 from eventq.runner.isolation.process import GroupGuard, Waker, WorkerProcess
 from eventq.runner.isolation.supervision import Supervision
@@ -42,7 +43,7 @@ class TestLine:
         assert work.isolated is not None
         guard, waker, clock = GroupGuard(), Waker(), SystemClock()
         process = WorkerProcess(guard, waker, memory_bytes=None, clock=clock)
-        attempt = Attempt(task, Context(task, clock), work)
+        attempt = Attempt(task, Context(task, clock), work, LeaseTime(math.inf))
         assert Supervision(attempt, work.isolated, process, clock, copy_context()).load()
         process.send(Start(task, None, None))
         pids = [int(pid) for pid in told(tmp_path / "pids.both").split()]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
-from eventq import Queue, Task
+import pytest
+
+from eventq import Handlers, Queue, Task
 from eventq.core.events import Failed
 from eventq.handlers.context import AsyncContext, Context
+from eventq.runner.attempt import LeaseTime
 from eventq.runner.pacing import AHEAD_S, BLOCK, Pace
 from tests.checker import check_log
+from tests.runner import isolated
 from tests.support import (
     Gate,
     HookedLog,
@@ -306,3 +311,35 @@ class TestPace:
         pace.measure(AHEAD_S, 1)
 
         assert pace.ahead() == 8
+
+
+@pytest.mark.parametrize("kind", ["thread", "loop", "process"])
+def test_nothing_begins_behind_its_lease_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waited for a worker meanwhile is given back: another node may have it by now."""
+    found = iter([True])
+    monkeypatch.setattr(LeaseTime, "is_over", lambda *_: next(found, False))
+    handlers = Handlers()
+
+    @handlers.task
+    async def double_later(number: int) -> int:
+        return 2 * number
+
+    @handlers.task
+    def double_here(number: int) -> int:
+        return 2 * number
+
+    work: Any = {"thread": double_here, "loop": double_later, "process": isolated.double}[kind]
+    with Queue("memory://", workers=1, handlers=[handlers, isolated.handlers]) as queue:
+        task = queue.new(work, 2)
+        queue.run(until="idle")
+
+        assert kinds(queue, task.key) == ["created", "leased", "released", "leased", "completed"]
+        check_log(queue.log)
+
+
+def test_a_lease_is_over_once_its_time_has_passed_since_the_last_sign_of_life() -> None:
+    """Whoever renews at the same moment is too late."""
+    lease = LeaseTime(ttl_s=5.0, signed_s=10.0)
+
+    assert not lease.is_over(14.9)
+    assert lease.is_over(15.0)

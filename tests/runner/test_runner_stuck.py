@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from eventq import ArgumentError, Queue, Task, WorkersStuckError
 from eventq.handlers.context import Context
 from eventq.handlers.work import work_of_worker
 from eventq.host.clock import SystemClock
-from eventq.runner.attempt import Attempt
+from eventq.runner.attempt import Attempt, LeaseTime
 from eventq.runner.stuck import ALL_STUCK as ALL
 from eventq.runner.stuck import ONE_STUCK as ONE
 from eventq.runner.stuck import REPEAT_S, StuckWatch
@@ -53,7 +54,12 @@ def begun(key: str) -> Attempt:
     """An attempt that a worker is at."""
     with Queue("memory://") as queue:
         task = queue.new(key=key)
-    attempt = Attempt(task, Context(task, SystemClock()), work_of_worker(lambda _ctx, _task: None))
+    attempt = Attempt(
+        task,
+        Context(task, SystemClock()),
+        work_of_worker(lambda _ctx, _task: None),
+        LeaseTime(math.inf),
+    )
     attempt.begin(0.0)
     return attempt
 

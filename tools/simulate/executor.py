@@ -14,7 +14,12 @@ from msgspec.structs import replace
 
 from eventq.core.durations import SECOND_US
 from eventq.core.values import ProcessExit
-from eventq.errors import DeadlineExceededError, EventqError, ProcessDiedError
+from eventq.errors import (
+    AttemptCancelledError,
+    DeadlineExceededError,
+    EventqError,
+    ProcessDiedError,
+)
 from eventq.handlers.context import LATE
 from eventq.handlers.work import Work
 from eventq.runner.attempt import Attempt, raised, returned
@@ -143,7 +148,12 @@ class VirtualExecutor(Executor):
         while self._waiting and len(self._running) < self._workers:
             attempt = self._waiting.popleft()
             world.happenings += 1
-            attempt.begin(self._clock.monotonic())
+            try:
+                attempt.begin(self._clock.monotonic())
+            except AttemptCancelledError:
+                self.note_end(attempt)
+                self.bell.ring()
+                continue
             self._effects.append(
                 Effect("start", attempt.task.number, attempt.task.fence, self._node, world.now_us)
             )
