@@ -32,5 +32,5 @@ def finish_bulk(
         selector = Selector.from_json(bytes(said.selector))  # type: ignore[arg-type]
         point = Point(said.position, said.seen_at)
         found = search(selector, ACTED_ON[said.action], point)
-        pairs = check_found(number, said, found.pairs)
+        pairs = check_found(node.log, number, said, found.pairs)
     return apply_bulk(node, number, said, pairs, progress)

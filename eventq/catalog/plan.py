@@ -31,7 +31,8 @@ from eventq.core.rule_options import parse_rate
 from eventq.core.task import PENDING, REOPENABLE, TaskState
 from eventq.core.validation import check_count
 from eventq.core.values import COMMIT_EVENTS, BulkAction, Via
-from eventq.errors import ArgumentError, LogCorruptError
+from eventq.errors import ArgumentError, LogArchivedError, LogCorruptError
+from eventq.eventlog.contract import EventLog
 from eventq.node.node import Node
 from eventq.replay.bulks import bulk_since
 from eventq.replay.points import Point
@@ -255,9 +256,14 @@ def apply_bulk(
     return Applied(number, len(pairs) - len(moved_on), moved_on)
 
 
-def check_found(number: int, said: Bulk, pairs: list[Pair]) -> list[Pair]:
-    """The pairs that a change is about, found again; raises LogCorruptError for others."""
+def check_found(log: EventLog, number: int, said: Bulk, pairs: list[Pair]) -> list[Pair]:
+    """The pairs that a change is about, found again.
+
+    Raises LogArchivedError for others where some may have been archived, else LogCorruptError.
+    """
     if digest_of(pairs) != said.digest:
+        if start := log.start().seq:
+            raise LogArchivedError(start, start)
         problem = f"bulk {number} is about other tasks than can be found behind {said.position}"
         raise LogCorruptError(number, problem)
     return pairs

@@ -54,10 +54,10 @@ def _plan_task_undo(node: Node, position: int) -> Plan:
 
 
 def pairs_again(log: EventLog, number: int, said: Bulk) -> list[Pair]:
-    """What an undo is about that stands in the log. Raises LogCorruptError where that differs."""
+    """What an undo is about that stands in the log. Raises as `check_found`."""
     assert said.undoes is not None, "an undo takes something back"
     pairs, _ = _undoable(log, said.undoes, said.position)
-    return check_found(number, said, pairs)
+    return check_found(log, number, said, pairs)
 
 
 def _undoable(log: EventLog, position: int, until: int) -> tuple[list[Pair], list[MovedOn]]:

@@ -104,6 +104,20 @@ def test_a_change_that_was_archived_is_finished_with_the_archive(
         check_log(whole.log)
 
 
+def test_a_change_whose_tasks_were_archived_is_finished_with_the_archive(
+    stored: Queue, tmp_path: Path
+) -> None:
+    """Also where the log still holds the change itself: it is not damaged."""
+    plan = stored.select(**FAILED).retry()
+    cut(stored, tmp_path / "old")
+    number = begin(stored, plan)
+    with pytest.raises(LogArchivedError, match="name the archive's folder"):
+        stored.finish_bulk(number)
+    with Queue(stored.url, archive=tmp_path / "old") as whole:
+        assert whole.finish_bulk(number).changed == 3
+        check_log(whole.log)
+
+
 def test_a_preview_by_the_catalog_waits_for_no_fold(
     stored: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
