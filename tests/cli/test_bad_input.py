@@ -130,7 +130,7 @@ REFUSED = 1
         ("outbox ls sqlite:///typo.db", REFUSED, "there is no file"),
         ("outbox retry sqlite:///typo.db", REFUSED, "there is no file"),
         ("relay sqlite:///typo.db --once", REFUSED, "there is no file"),
-        ("outbox ls 'mongodb://a/b?c'", REFUSED, "the outbox's database cannot be used"),
+        ("outbox ls 'mongodb://a/b?c'", MISUSED, "url: expected a MongoDB URL"),
         ("console --no-open --port 0 --host '\x1b]0;owned\x07'", MISUSED, "host: expected"),
         ("console --no-open --port 0 --root-path '/\x9b'", MISUSED, "root_path: expected"),
         ("catalog info --namespace 'a\udcff'", MISUSED, "without lone surrogates"),
