@@ -41,6 +41,7 @@ REFUSED = 1
         ("new --backoff linear:1s:soon", MISUSED, "cap: expected a duration"),
         ("update 1 --delay 5", MISUSED, "delay: expected a duration"),
         ("update 1 --lane a,b", MISUSED, "lane: expected 1 to 128 of"),
+        ("run tests.cli.workers:nothing --supervised-by -1", MISUSED, "--supervised-by"),
         ("run os:getcwd --grace 5", MISUSED, "os:getcwd takes ()"),
         ("run shutil:copy --grace 5", MISUSED, "grace: expected a duration"),
         ("run shutil:copy --lease-ttl 0s", MISUSED, "lease_ttl: expected a duration"),

@@ -109,7 +109,7 @@ Examples:
 @keeping_options("anchor-")
 @click.option("--anchor-key-file", metavar="FILE", help=f"Its key; else that in {KEY_ENV}.")
 @verbose_option
-@click.option("--supervised-by", type=int, hidden=True)
+@click.option("--supervised-by", type=click.IntRange(0, 2**31 - 1), hidden=True)
 @click.option("--with-place", is_flag=True, hidden=True)
 @placed
 def run(
