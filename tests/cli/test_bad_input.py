@@ -41,6 +41,7 @@ REFUSED = 1
         ("new --backoff linear:1s:soon", MISUSED, "cap: expected a duration"),
         ("update 1 --delay 5", MISUSED, "delay: expected a duration"),
         ("update 1 --lane a,b", MISUSED, "lane: expected 1 to 128 of"),
+        (f"state --limit {2**64}", MISUSED, "--limit"),
         ("run tests.cli.workers:nothing --supervised-by -1", MISUSED, "--supervised-by"),
         ("run os:getcwd --grace 5", MISUSED, "os:getcwd takes ()"),
         ("run shutil:copy --grace 5", MISUSED, "grace: expected a duration"),

@@ -33,7 +33,10 @@ at_option = point_option(
     default=END,
 )
 list_limit_option = click.option(
-    "--limit", type=click.IntRange(1), default=10, help="At most this many tasks in each list."
+    "--limit",
+    type=click.IntRange(1, 2**31),
+    default=10,
+    help="At most this many tasks in each list.",
 )
 
 
