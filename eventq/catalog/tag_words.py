@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
+
+from eventq.core.plain import leaves_of
 
 
 def words_of(tags: object) -> Iterator[str]:
@@ -20,8 +21,10 @@ def words_of(tags: object) -> Iterator[str]:
     >>> list(words_of({"Path": "Café_3.png"}))
     ['path', 'cafe', '3', 'png']
     """
-    for text in _texts(tags):
-        yield from split_words(text)
+    for each in leaves_of(tags):
+        yield from split_words(
+            each if isinstance(each, str) else msgspec.json.encode(each).decode()
+        )
 
 
 def split_words(text: str) -> list[str]:
@@ -42,17 +45,3 @@ def indexed_text(tags_json: bytes) -> str:
     if tags_json.isascii() and b"\\" not in tags_json:
         return tags_json.decode()
     return " ".join(words_in(tags_json))
-
-
-def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
-    else:
-        yield msgspec.json.encode(value).decode()

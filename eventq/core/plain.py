@@ -7,7 +7,7 @@ Text is brought to what every log can store.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,6 +74,23 @@ def storable(text: str, most: int | None = None) -> str:
 def sorted_json(value: object) -> bytes:
     """The value as JSON compares it: names in any order, True is not 1, and a tuple is a list."""
     return msgspec.json.encode(value, order="sorted")
+
+
+def leaves_of(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON value
+    """All that stands in a JSON value: names of fields, and what is neither an object nor a list.
+
+    >>> list(leaves_of({"a": [1, {"b": None}]}))
+    ['a', 1, 'b', None]
+    """
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from leaves_of(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from leaves_of(each)
+    else:
+        yield value
 
 
 def _scalar(value: Any) -> object:  # noqa: ANN401 - as above

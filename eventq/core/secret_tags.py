@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from eventq.core.commits import AnyBody
 from eventq.core.events import Created, Reopening, Retried, Updated
+from eventq.core.plain import leaves_of
 from eventq.core.queue_events import Planned
 from eventq.core.values import Call
 
@@ -81,14 +82,8 @@ def _has(value: object, held: set[str]) -> bool:
 
 def _texts_in(value: object) -> Iterator[str]:
     """All that a JSON value says, as texts: names, too."""
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield name
-            yield from _texts_in(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts_in(each)
-    elif isinstance(value, str):
-        yield value
-    elif value is not None and not isinstance(value, bool):
-        yield msgspec.json.encode(value).decode()
+    for each in leaves_of(value):
+        if isinstance(each, str):
+            yield each
+        elif each is not None and not isinstance(each, bool):
+            yield msgspec.json.encode(each).decode()

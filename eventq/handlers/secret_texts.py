@@ -12,8 +12,8 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-# A shorter text stands in too many others to be taken out of them.
-LEAST_CHARACTERS = 3
+from eventq.core.secret_tags import LEAST_CHARACTERS
+
 # No longer than the shortest, so that a text does not grow by it.
 STARS = "***"
 # Messages, notes and reasons that are longer are cut to this, without a mark.
