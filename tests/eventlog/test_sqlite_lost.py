@@ -78,6 +78,7 @@ def test_really_mounted_file_is_refused(path: Path) -> None:
     target = path.with_name("mounted.db")
     target.touch()
     if shutil.which("unshare") is None:
+        assert os.environ.get("CI") != "true", "install Debian's package util-linux"
         pytest.skip("there is no command to mount a file with")
     command = [
         "unshare",

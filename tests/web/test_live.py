@@ -52,19 +52,21 @@ def test_all_who_watch_hear_of_an_append(queue: eventq.Queue) -> None:
     assert [beat.counts["ready"] for beat in found if beat] == [0, 0, 0, 1, 1, 1]
 
 
+async def look(pulse: Pulse) -> Beat | None:
+    """What somebody is told first who comes, and goes."""
+    watcher = Watcher(asyncio.get_running_loop())
+    pulse.join(watcher)
+    beat = await watcher.next(PATIENT_S)
+    pulse.leave(watcher)
+    return beat
+
+
 def test_nobody_watches_and_nothing_beats(queue: eventq.Queue) -> None:
     """The thread ends with the last who watches; the next one begins another."""
     pulse = pulse_of(queue)
 
-    async def look() -> Beat | None:
-        watcher = Watcher(asyncio.get_running_loop())
-        pulse.join(watcher)
-        beat = await watcher.next(PATIENT_S)
-        pulse.leave(watcher)
-        return beat
-
     for _ in range(2):
-        assert asyncio.run(look()) is not None
+        assert asyncio.run(look(pulse)) is not None
         for thread in beats():
             thread.join(PATIENT_S)
         assert beats() == []
@@ -79,17 +81,10 @@ def test_a_log_that_is_lost_is_told(queue: eventq.Queue, monkeypatch: pytest.Mon
     def lost(_wake: object) -> None:
         raise LogLostError("here", "was replaced")
 
-    async def look() -> Beat | None:
-        watcher = Watcher(asyncio.get_running_loop())
-        pulse.join(watcher)
-        beat = await watcher.next(PATIENT_S)
-        pulse.leave(watcher)
-        return beat
-
     monkeypatch.setattr(queue.log, "watch", lost)
-    told = asyncio.run(look())
+    told = asyncio.run(look(pulse))
     monkeypatch.setattr(queue.log, "watch", watches)
-    again = asyncio.run(look())
+    again = asyncio.run(look(pulse))
     pulse.close()
 
     assert told is not None
