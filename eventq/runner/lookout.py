@@ -202,7 +202,7 @@ class Lookout:
             dues = (a.due_s(now=now, monotonic_s=now_s) for a in attempts.held.values())
             ends += [due for due in dues if due is not None]
             ends.append(settler.lease.signed_s + settler.renew_every_s)
-            if attempts.unsettled or any(pool.is_ahead() for pool in attempts.pools):
+            if attempts.unsettled or any(pool.is_quiet() for pool in attempts.pools):
                 ends.append(now_s + LINGER_S)
             ends += [pool.progress_s + STUCK_S for pool in attempts.pools if pool.waiting_count()]
         others = len(projection.holders) > (self._node.name in projection.holders)

@@ -60,9 +60,11 @@ class Pool:
         if self._lone is not None:
             self._lone.ring_below = 0
 
-    def is_ahead(self) -> bool:
-        """Whether the bell is to ring while attempts still wait."""
-        return bool(self._ring_below if self._lone is None else self._lone.ring_below)
+    def is_quiet(self) -> bool:
+        """Whether an attempt may end, or may have ended, for which the bell is not rung."""
+        ring_below = self._ring_below if self._lone is None else self._lone.ring_below
+        # In this order: what ends has been noted before it is seen that none waits any more.
+        return self.waiting_count() > ring_below or any(each.has_ended() for each in self.executors)
 
     def waiting_count(self) -> int:
         """How many attempts have not begun."""

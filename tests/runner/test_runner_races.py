@@ -13,9 +13,14 @@ from eventq.core.commits import Commit
 from eventq.core.events import Refused
 from eventq.eventlog.contract import READ_EVENTS, Decide
 from eventq.handlers.context import Context
+from eventq.host.bell import Bell
 from eventq.runner.executors import ThreadExecutor, thread
+from eventq.runner.executors.crew import Crew
+from eventq.runner.lookout import Lookout
+from eventq.runner.settling import LINGER_S
 from tests.checker import check_log
 from tests.support import (
+    PATIENCE_S,
     Gate,
     HookedLog,
     ManualClock,
@@ -175,6 +180,70 @@ def test_a_task_without_an_attempt_to_spare_is_never_leased_ahead(queue: Queue) 
         held += (event.kind == "leased") - (event.kind == "completed")
         most = max(held, most)
     assert most <= 2 * queue.workers
+
+
+def test_an_end_that_the_bell_was_not_rung_for_is_soon_looked_for(
+    log: TurnLog, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came as others waited to begin, of which none waits at the look; others need no haste."""
+    queue = queue_on(log, clock=clock, workers=1)
+    gates = [Gate() for _ in range(3)]
+    before_look: list[Callable[[], object]] = []
+    pauses: list[float | None] = []
+    look = Lookout.look
+
+    def hooked(lookout: Lookout) -> float | None:
+        hooks = list(before_look)
+        before_look.clear()
+        for hook in hooks:
+            hook()
+        pause_s = look(lookout)
+        if hooks:
+            pauses.append(pause_s)
+        return pause_s
+
+    def look_after(*hooks: Callable[[], object]) -> None:
+        seen_count = len(pauses)
+        before_look.extend(hooks)
+        nudge(queue)
+        wait_until(lambda: len(pauses) > seen_count)
+
+    def completed_count() -> int:
+        return sum(event.kind == "completed" for event in queue.events())
+
+    monkeypatch.setattr(Lookout, "look", hooked)
+    with queue, running(queue, lambda _, task: task.tags and gates[task.tags["gate"]]()):
+        # Tasks that are over at once: some are held ahead from now on.
+        queue.new()
+        wait_until(lambda: completed_count() == 1)
+        queue.new({"gate": 0})
+        wait_until(gates[0].reached.is_set)
+        queue.new_many([{"gate": 1}, {"gate": 2}])
+        (pool,) = runner_of(queue).attempts.pools
+        wait_until(lambda: pool.waiting_count() == 2)
+
+        look_after(gates[0].open, lambda: gates[1].reached.wait(PATIENCE_S))
+        wait_until(lambda: completed_count() == 2)
+        look_after(lambda: None)
+        for gate in gates:
+            gate.open()
+
+    assert [pause_s is not None and pause_s <= LINGER_S for pause_s in pauses] == [True, False]
+
+
+def test_an_end_is_told_although_others_have_not_begun() -> None:
+    """Another thread is about to take them, and may have them in hand for long."""
+    bell, gate = Bell(), Gate()
+    executor = SimpleNamespace(bell=bell, ring_below=0)
+    crew = Crew(executor, 1, lambda _, attempt: attempt())  # type: ignore[arg-type, operator]
+
+    crew.submit([lambda: None, gate])  # type: ignore[list-item]
+    crew.start()
+    assert gate.reached.wait(PATIENCE_S)
+
+    assert bell.wait(0)
+    gate.open()
+    crew.end()
 
 
 def test_a_thread_that_was_stuck_ends_when_it_comes_back(

@@ -37,7 +37,10 @@ class Executor(ABC):
     ) -> None:
         self.bell = bell
         self.ring_below = 0
-        """The bell is rung for an ended attempt when at most this many wait to begin."""
+        """The bell is rung for an ended attempt when at most this many wait to begin.
+
+        Others are found by looking; see `Pool.is_quiet`.
+        """
         self.on_end: Callable[[], object] | None = None
         """Called for each attempt that has ended, in whatever thread."""
         self.host = LoopHost(loop, bell=bell, clock=clock)
@@ -54,6 +57,10 @@ class Executor(ABC):
         ended = self._ended
         # Nobody else takes any out.
         return [ended.popleft() for _ in range(len(ended))] if ended else []
+
+    def has_ended(self) -> bool:
+        """Whether attempts have ended since the last `take_ended`."""
+        return bool(self._ended)
 
     def note_end(self, attempt: Attempt) -> None:
         """Takes an ended attempt for `take_ended`."""

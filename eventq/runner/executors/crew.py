@@ -124,7 +124,8 @@ class Crew:
             at[place] = attempt
             work_on(place, attempt)
             at[place] = None
-            if inbox.qsize() <= executor.ring_below:
+            # Another thread may be about to take what still waits.
+            if not executor.ring_below or inbox.qsize() <= executor.ring_below:
                 executor.bell.ring()
         self._leave(place)
 
