@@ -150,7 +150,7 @@ def test_a_killed_producers_file_opens_at_once(url: str, tmp_path: Path) -> None
             took_s = time.monotonic() - began_s
             report = check_log(queue.log)
 
-        assert took_s < 5
+        assert took_s < 20
         assert set(acknowledged(path)) <= set(report.tasks)
 
 

@@ -212,7 +212,7 @@ def test_a_database_handle_survives_a_fork(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

@@ -118,11 +118,11 @@ def test_a_callback_is_fired_once(
 
     @members.handlers.task
     def meet() -> None:
-        both.wait(10)
+        both.wait(60)
 
     @members.handlers.task(max_retries=0)
     def meet_and_fail() -> None:
-        both.wait(10)
+        both.wait(60)
         raise Fail("no")
 
     logs = [log, HookedLog(log.storage)]
@@ -140,7 +140,7 @@ def test_a_callback_is_fired_once(
         for run in runs:
             run.start()
         for run in runs:
-            run.join(20)
+            run.join(60)
 
         assert members.calls == {"failed": 5, "over": 5}
         assert one.tasks() == []

@@ -344,7 +344,7 @@ def test_a_task_that_holds_the_lock_of_its_worker_ends_once(greedy: Path) -> Non
                 queue.run(lambda *_: "other", names=["*"], lease_ttl="1s", until="idle")
                 assert final(queue, task.key).result == "other"
                 os.write(pipe, b"x")
-                said, _ = held.communicate(timeout=15)
+                said, _ = held.communicate(timeout=60)
             finally:
                 held.kill()
         os.close(pipe)

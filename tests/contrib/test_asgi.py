@@ -135,7 +135,7 @@ def test_outboxes_are_made_of_the_queue_and_closed(tmp_path: Path) -> None:
         paid.clear()
         with TestClient(app) as client:
             client.post("/orders")
-            assert paid.wait(10)
+            assert paid.wait(60)
         assert all(each.name != "eventq-relay" for each in threading.enumerate())
 
     assert len(made) == 2
@@ -155,7 +155,7 @@ def test_an_attempt_has_its_grace_at_the_end(tmp_path: Path) -> None:
     @slow.task("slow")
     def work() -> str:
         paid.set()
-        goes_on.wait(10)
+        goes_on.wait(60)
         return "done"
 
     url = f"sqlite:///{tmp_path}/tasks.db"
@@ -163,7 +163,7 @@ def test_an_attempt_has_its_grace_at_the_end(tmp_path: Path) -> None:
     with eventq.Queue(url) as queue:
         key = queue.new(name="slow").key
         with TestClient(app):
-            assert paid.wait(10)
+            assert paid.wait(60)
             threading.Timer(0.2, goes_on.set).start()
         task = queue.get(key)
 

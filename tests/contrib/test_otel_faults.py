@@ -69,7 +69,7 @@ def test_no_exporter_touches_an_attempt(
     report = queue.run(until="idle", signals=False)
 
     assert report.completed == 20
-    assert time.monotonic() - begun_s < 5
+    assert time.monotonic() - begun_s < 15
     collector.hanging.set()
     made.close()
     provider.shutdown()
@@ -114,7 +114,7 @@ def test_what_an_exporter_does_not_take_is_dropped(
 
     class Hanging(SimpleSpanProcessor):
         def on_end(self, span: Any) -> None:  # noqa: ANN401, ARG002
-            goes_on.wait(30)
+            goes_on.wait(60)
 
     provider = TracerProvider()
     provider.add_span_processor(Hanging(InMemorySpanExporter()))

@@ -173,7 +173,7 @@ def test_the_relay_leaves_the_application_its_connections(
         isolation_level="SERIALIZABLE",
         pool_size=1,
         max_overflow=0,
-        pool_timeout=20,
+        pool_timeout=60,
     )
     with Outbox(queue, engine) as outbox:
         outbox.create()

@@ -48,7 +48,7 @@ class Shop:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
         # One for all: each reads the certificates of all authorities anew.
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -70,7 +70,7 @@ class Shop:
                 yield process
             finally:
                 process.send_signal(signal.SIGTERM)
-                process.wait(30)
+                process.wait(60)
 
     def answers(self) -> bool:
         """Whether the site does."""

@@ -120,7 +120,7 @@ def test_a_long_chain_is_cancelled_quickly() -> None:
     for start in range(0, 10_000, 1_000):
         record(log, projection, drafts[start : start + 1_000], now=1)
     record(log, projection, [(1, Cancelled())], now=1)
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
 
     commits = 0
     while portion := cancel_doomed(projection, room=1_000):
@@ -129,7 +129,7 @@ def test_a_long_chain_is_cancelled_quickly() -> None:
 
     assert (commits, len(projection.tasks)) == (10, 0)
     # It takes 0.2 s on an idle machine.
-    assert time.perf_counter() - begun_s < 10
+    assert time.process_time() - begun_s < 10
 
 
 def test_reopening_brings_back_what_it_had_cancelled(desk: Desk) -> None:

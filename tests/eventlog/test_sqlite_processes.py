@@ -248,10 +248,10 @@ append(log)
 leave, began = threading.Event(), threading.Event()
 def hold(head):
     began.set()
-    leave.wait(30)
+    leave.wait(60)
 holder = threading.Thread(target=log.append_next, args=(hold,))
 holder.start()
-began.wait(30)
+began.wait(60)
 threading.Timer(0.2, leave.set).start()
 child = os.fork()
 if child == 0:

@@ -339,7 +339,7 @@ def test_a_key_of_another_task_fails_the_attempt_for_good() -> None:
                 ctx.new({"for": task.key}, key=f"child of {task.key}")
                 if task.key == "bad":
                     ctx.new({"a": 2}, key="taken")
-                ready.wait(10)
+                ready.wait(60)
 
         queue.run(work, until="idle")
         check_log(log)

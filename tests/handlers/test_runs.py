@@ -97,7 +97,7 @@ def test_slots_are_those_of_each_lane(queue: Queue) -> None:
             for lane, before in most.items():
                 most[lane] = max(before, lanes.count(lane))
         if ctx.task.lane == "heavy":
-            heavy_gate.wait(10)
+            heavy_gate.wait(60)
         with lock:
             running_now.discard(ctx.task.key)
 

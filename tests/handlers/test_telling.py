@@ -85,18 +85,18 @@ def test_one_event_of_a_kind_a_second_at_most() -> None:
 
         def work(ctx: Context, _task: Task) -> None:
             for step, (begin, end) in enumerate(zip(steps, done, strict=True)):
-                begin.wait(10)
+                begin.wait(60)
                 for number in range(100):
                     ctx.progress(100 * step + number)
                     ctx.save(100 * step + number)
                 end.set()
-            assert over.wait(10)
+            assert over.wait(60)
 
         queue.new()
         with running(queue, work):
             for step, seconds in enumerate((0.2, 0.9, 0.2)):
                 steps[step].set()
-                done[step].wait(10)
+                done[step].wait(60)
                 look(queue)
                 pass_time(queue, clock, seconds)
                 look(queue)
@@ -119,9 +119,9 @@ def test_what_is_told_rides_on_commits_that_are_made_anyway() -> None:
             if task.key == "talks":
                 ctx.progress(1)
                 spoken.reached.set()
-                assert ended.wait(10)
+                assert ended.wait(60)
             else:
-                assert spoken.reached.wait(10)
+                assert spoken.reached.wait(60)
 
         queue.new(key="talks")
         queue.new(key="ends")

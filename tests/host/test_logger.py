@@ -72,7 +72,7 @@ def test_a_run_bears_logging_that_raises(broken: Broken) -> None:
         # Not in the main thread, where an exit would be the program's own wish.
         with running(queue, worker):
             wait_until(ends(queue, "log"))
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             pass_time(queue, clock, 5)
             wait_until(ends(queue, "ignore"))
             pass_time(queue, clock, 2)

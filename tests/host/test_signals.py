@@ -232,7 +232,7 @@ def work(ctx, task):
     child = fork.Process(target=time.sleep, args=(60,))
     child.start()
     child.terminate()
-    child.join(20)
+    child.join(60)
     for _ in range(5):
         with fork.Pool(2) as pool:
             clean = pool.map(ended, range(2))

@@ -34,7 +34,7 @@ def test_a_run_switches_quickly_next_to_a_long_task() -> None:
     leave = threading.Event()
 
     def work(_ctx: Context, _task: Task) -> None:
-        leave.wait(30)
+        leave.wait(60)
 
     with Queue("memory://") as queue, running(queue, work) as run:
         queue.new()

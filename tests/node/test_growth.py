@@ -148,7 +148,7 @@ def test_an_unknown_kind_about_the_queue_ends_a_run(queue: Queue, newer: EventLo
             append_texts(newer, [NODE], '{"kind":"muted","what":"all"}')
             queue.new()
             go_on.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return "done"
 
     with pytest.raises(LogTooNewError, match="'muted', written by a newer eventq"):

@@ -20,7 +20,7 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("call", ["new", "stats"])
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_handler_that_calls_the_queue_is_refused_instead_of_waiting_for_itself(call: str) -> None:
     """The call that was struck is made all the same, and so is a later one."""
     log = HookedLog()

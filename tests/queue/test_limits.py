@@ -33,7 +33,7 @@ class Gauge:
         with self._lock:
             self._now[value] += 1
             self.most[value] = max(self.most[value], self._now[value])
-        self._together.wait(10)
+        self._together.wait(60)
         with self._lock:
             self._now[value] -= 1
 

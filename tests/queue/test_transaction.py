@@ -375,14 +375,14 @@ def test_an_attempt_that_lost_its_lease_stores_nothing(queue: eventq.Queue) -> N
     @queue.task("pay", max_retries=0)
     def pay(ctx: eventq.Context) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         with ctx.transaction() as tx:
             tx.execute("INSERT INTO orders (name) VALUES ('a')")
 
     task = pay.new()
     run = threading.Thread(target=queue.run, kwargs={"until": "idle", "signals": False})
     run.start()
-    begun.wait(10)
+    begun.wait(60)
     with eventq.Queue(queue.url) as other:
         other.cancel(task.key)
     go_on.set()
@@ -428,7 +428,7 @@ def test_its_time_counts_against_no_lease(queue: eventq.Queue) -> None:
 
     def work(_ctx: eventq.Context, _task: eventq.Task) -> None:
         begun.set()
-        goes_on.wait(30)
+        goes_on.wait(60)
 
     def run(one: eventq.Queue) -> None:
         one.run(work, until="idle", signals=False, lease_ttl="1s")
@@ -437,7 +437,7 @@ def test_its_time_counts_against_no_lease(queue: eventq.Queue) -> None:
     with eventq.Queue(queue.url, workers=1) as judge, eventq.Queue(queue.url) as holder:
         runs = [threading.Thread(target=run, args=(each,)) for each in (queue, judge)]
         runs[0].start()
-        begun.wait(10)
+        begun.wait(60)
         runs[1].start()
         with holder.transaction(timeout="10s") as tx:
             tx.execute("INSERT INTO orders (name) VALUES ('a')")

@@ -107,7 +107,7 @@ def test_a_passed_deadline_and_a_late_outcome_are_warnings(found: Callable[[], F
     with Queue("memory://", workers=1, clock=clock, max_retries=0) as queue:
         queue.new(key="k", deadline="30s")
         with running(queue, gate):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             pass_time(queue, clock, 30)
             wait_until(ends(queue, "k"))
             gate.open()
@@ -173,7 +173,7 @@ def test_a_lapse_is_a_warning_once_it_is_in_the_log(
     live = queue_on(MemoryLog(storage, url="memory://", namespace="n"), clock=clock, workers=1)
     dead.new(key="k", max_retries=0)
     with running(dead, gate, lease_ttl="1s"):
-        assert gate.reached.wait(20)
+        assert gate.reached.wait(60)
         # It renews no more.
         with node_of(dead)._lock, running(live, boom):
             wait_until(lambda: wakes_of(live))

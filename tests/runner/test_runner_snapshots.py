@@ -134,7 +134,7 @@ def test_a_busy_node_writes_one_in_the_end(queue: Queue, log: HookedLog) -> None
     queue.new_many(({"n": n} for n in range(49)), delay="1h")
     queue.new(key="long")
     with running(queue, gate):
-        assert gate.reached.wait(15)
+        assert gate.reached.wait(60)
         wait_until(lambda: seqs(log), "a snapshot")
         assert not ends(queue, "long")()
         gate.open()
@@ -149,7 +149,7 @@ def test_a_node_at_work_writes_none_before(queue: Queue, log: HookedLog) -> None
     queue.new(key="long")
     keeper = SnapshotKeeper(node_of(queue))
     with running(queue, gate):
-        assert gate.reached.wait(15)
+        assert gate.reached.wait(60)
         with node_of(queue).reading() as projection:
             keeper.look(projection, idle=False)
         keeper.stop()
@@ -169,7 +169,7 @@ def test_work_goes_on_while_one_is_written(queue: Queue, log: HookedLog) -> None
     log.snapshots.put = slow  # type: ignore[method-assign]
     queue.new_many({"n": n} for n in range(6))
     with running(queue, work) as run:
-        assert gate.reached.wait(15)
+        assert gate.reached.wait(60)
         queue.new(key="new")
         wait_until(ends(queue, "new"), "the task to be done")
         assert seqs(log) == []

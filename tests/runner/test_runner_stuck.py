@@ -132,7 +132,7 @@ def test_a_run_says_that_it_is_stuck_and_ends_when_told_so(said: Callable[[], Sa
                 gate()
 
         with running(queue, worker, max_stuck="5m") as run:
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             pass_time(queue, clock, 30)
             wait_until(ends(queue, "k"))
             queue.new(key="next")

@@ -62,7 +62,7 @@ class TestDeadlines:
             ctx.check()
 
         with running(queue, worker):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             clock.advance(30)
             gate.open()
             wait_until(ends(queue, "k"))
@@ -80,7 +80,7 @@ class TestDeadlines:
         gate = Gate()
 
         with running(queue, lambda _ctx, _task: gate()):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             pass_time(queue, clock, 30)
             wait_until(ends(queue, "k"))
             gate.open()
@@ -98,7 +98,7 @@ class TestDeadlines:
                 gate()
 
         with running(queue, worker):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             pass_time(queue, clock, 30)
             wait_until(ends(queue, "k"))
             queue.new(key="next")
@@ -127,10 +127,10 @@ class TestDeadlines:
             return left
 
         with running(queue, worker):
-            assert gates[0].reached.wait(20)
+            assert gates[0].reached.wait(60)
             clock.advance(20)
             gates[0].open()
-            assert gates[1].reached.wait(20)
+            assert gates[1].reached.wait(60)
             pass_time(queue, clock, 119)
             gates[1].open()
             wait_until(ends(queue, "k"))
@@ -145,7 +145,7 @@ class TestDeadlines:
         gate = Gate()
 
         with running(queue, lambda _ctx, _task: gate()):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             pass_time(queue, clock, 30)
             wait_until(ends(queue, "k"))
             gate.open()
@@ -184,7 +184,7 @@ class TestCancellation:
                 raise
 
         with running(queue, worker):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             queue.cancel("k")
             wait_until(lambda: told)
 
@@ -205,9 +205,9 @@ class TestCancellation:
                 raise
 
         with running(queue, worker):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             queue.cancel("k")
-            assert told.wait(20)
+            assert told.wait(60)
             queue.new(key="next")
             queue.cancel("next")
 
@@ -219,7 +219,7 @@ class TestCancellation:
         gate = Gate()
 
         with running(queue, lambda _ctx, _task: gate()):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             queue.cancel("k")
             wait_until(lambda: not queue.tasks())
             gate.open()
@@ -244,7 +244,7 @@ class TestCancellation:
         for task in warm:
             queue.new(key=f"{task.key}-again", priority=1)
         with running(queue, worker):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             wait_until(lambda: len(queue.tasks(state="leased")) == 4)
             for key in waiting:
                 queue.cancel(key)
@@ -270,9 +270,9 @@ class TestWorkers:
             def worker(_ctx: Context, task: Task) -> None:
                 inside.append(task.number)
                 most.append(len(inside))
-                barrier.wait(20)
+                barrier.wait(60)
                 inside.remove(task.number)
-                barrier.wait(20)
+                barrier.wait(60)
 
             report = queue.run(worker, until="idle")
 
@@ -304,7 +304,7 @@ class TestWorkers:
         gate = Gate()
 
         with running(queue, lambda _ctx, _task: gate()):
-            assert gate.reached.wait(20)
+            assert gate.reached.wait(60)
             with pytest.raises(AlreadyRunningError, match="already running"):
                 queue.run(print)
             gate.open()

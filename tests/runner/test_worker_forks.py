@@ -42,7 +42,7 @@ def test_a_forked_child_that_comes_back_from_the_worker_ends(worker: str) -> Non
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 

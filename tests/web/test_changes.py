@@ -184,7 +184,7 @@ def test_a_long_change_is_told_of_as_it_goes_on(
     monkeypatch.setattr("eventq.web.plans.PATIENT_S", 0.01)
 
     def wait(*args: object, **options: object) -> object:
-        assert goes_on.wait(30)
+        assert goes_on.wait(60)
         return real(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Plan, "apply", wait)
@@ -195,7 +195,7 @@ def test_a_long_change_is_told_of_as_it_goes_on(
     assert "0 of 2 are done" in answer.text
     assert answer.headers["refresh"] == "1"
     kept = full.app.state.console.plans.get(path.rpartition("/")[2], full.person)
-    kept._future.result(30)
+    kept._future.result(60)
     assert "<strong>2</strong> changed" in full.get(path)
 
 

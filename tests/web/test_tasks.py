@@ -22,7 +22,7 @@ from tests.catalog.counts import naive_failures
 from tests.catalog.records import naive_records
 from tests.web.desk import SECRET, Desk, MakeDesk
 
-PATIENT_S = 20.0
+PATIENT_S = 60.0
 
 
 def build(queue: eventq.Queue) -> None:

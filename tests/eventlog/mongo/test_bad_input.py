@@ -103,7 +103,7 @@ def assert_told_in_time(address: str) -> None:
     with pytest.raises(LogUnavailableError) as caught:
         open_log(f"mongodb://me:{SECRET}@{address}/db?serverSelectionTimeoutMS=300")
 
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 15
     assert address in str(caught.value)
     assert "serverSelectionTimeoutMS" in str(caught.value)
     assert SECRET not in str(caught.value)
