@@ -284,7 +284,9 @@ def test_a_signal_to_the_whole_group_counts_once(folder: Path, number: int) -> N
 
     assert said.startswith(b"eventq: stopping when what runs is done")
     assert (code, errors) == (0, "")
-    assert json.loads(output)["completed"] == 2
+    # A child that hears of it late may run another task; counted twice, it would give back.
+    report = json.loads(output)
+    assert (report["completed"] >= 2, report["released"]) == (True, 0)
 
 
 def test_a_second_signal_forces_all_children(folder: Path) -> None:

@@ -34,7 +34,7 @@ def bench(tmp_path: Path, *arguments: str) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     # 1 says that a row is short, which says more about the machine than about the tool.
@@ -45,6 +45,7 @@ def bench(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure_gives_positive_figures(tmp_path: Path, name: str) -> None:
     """Each measure runs, and each of its figures is a number above nothing."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from threading import Timer
 
 from eventq import Queue
 from tools.bench.bench import Bench, children
@@ -25,7 +24,7 @@ def rate(bench: Bench) -> Iterator[Figure]:
         queue.limit(LIMIT, rate=f"{RATE}/1s")
         for _ in range(seconds + 2):
             queue.new_many([{}] * RATE, limits=[LIMIT])
-    with children(drain_for, [(url, seconds)] * NODES) as nodes:
+    with children(drain_all, [(url,)] * NODES) as nodes:
         all_together(nodes)
     with Queue(url) as queue:
         leased = [event.decided_at for event in queue.events() if event.kind == "leased"]
@@ -44,17 +43,14 @@ def rate(bench: Bench) -> Iterator[Figure]:
     yield Figure(f"{what}: most in a second", most, "leases", Floor(RATE, at_most=True))
 
 
-def drain_for(connection: Connection, url: str, seconds: int) -> None:
-    """A child that runs tasks for a little longer than that, and sends how many it completed."""
+def drain_all(connection: Connection, url: str) -> None:
+    """A child that runs tasks until none is left, and sends how many it completed."""
     with Queue(url, workers=WORKERS) as queue:
         queue.limit(LIMIT, rate=f"{RATE}/1s")
         queue.stats()
         connection.send("ready")
         connection.recv()
-        timer = Timer(seconds + 0.5, queue.stop)
-        timer.start()
-        report = queue.run(no_op)
-        timer.join()
+        report = queue.run(no_op, until="idle")
     connection.send(report.completed)
 
 
