@@ -65,7 +65,7 @@ class Shop:
                 stderr=output,
             )
             try:
-                wait_until(lambda: process.poll() is not None or self.answers(), within_s=60)
+                wait_until(lambda: process.poll() is not None or self.answers(), within_s=120)
                 assert process.poll() is None, (self.folder / "site.log").read_text()
                 yield process
             finally:
@@ -115,7 +115,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice(postgres: Postgres, tmp_path:
             )
             return bool(orders == mails)
 
-        wait_until(is_done, within_s=60)
+        wait_until(is_done, within_s=120)
         seen = shop.client.get(f"/orders/{answered[0]}").json()
         page = shop.client.get(f"/queue/tasks/pay:{answered[0]}")
         command = [sys.executable, "-m", "eventq", "schedules", "trigger", "report"]
@@ -125,7 +125,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice(postgres: Postgres, tmp_path:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             check=True,
         )
-        wait_until(lambda: bool(shop.rows("SELECT * FROM reports")), within_s=30)
+        wait_until(lambda: bool(shop.rows("SELECT * FROM reports")), within_s=120)
         metrics = shop.client.get("/metrics/").text
 
     shop.client.close()

@@ -19,7 +19,7 @@ from eventq.eventlog.sqlite.log import SqliteLog
 AT = 1_700_000_000_000_000
 EMPTY = Head(0, 0, genesis("default"))
 # Longer than any wait takes on a busy machine.
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 # Opens one more log on the store of the test; takes a namespace.
 Opener = Callable[..., EventLog]
