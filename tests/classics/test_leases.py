@@ -37,10 +37,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def let_lapse(judge: Queue, clock: ManualClock, *, seconds: int = 4) -> None:
-    """Has a running judge look on while time passes, one second after the other."""
+    """Has a running judge look on while time passes, one second after the other.
+
+    Not after a lapse: what it leases then would seem to wait for a worker for long.
+    """
+    before = judge.log.head().seq
     for _ in range(seconds):
         clock.advance(1)
         look(judge)
+        if any(event.kind == "failed" for event in judge.events(after=before)):
+            return
 
 
 def held(gate: Gate, result: str) -> Callable[[Context, Task], str]:

@@ -277,8 +277,12 @@ def test_lone_writer_waits_for_nobody(log: MongoLog) -> None:
     assert log.contention.wait_s() == 0
 
 
-def test_writer_that_met_another_stands_back(log: MongoLog, url: str) -> None:
+def test_writer_that_met_another_stands_back(
+    log: MongoLog, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who lost a position waits a moment before each of its next appends."""
+    now_s = time.monotonic()
+    monkeypatch.setattr(log.contention, "_monotonic", lambda: now_s)
     late = commit_after(log.head())
     with closing(open_log(url)) as other:
         append(other)
