@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -228,8 +229,11 @@ def test_health_of_several_processes(folder: Path) -> None:
     with started(*words, folder=folder) as process:
         until(lambda: all(path.exists() for path in paths), "both say that they live")
         alive = finished("health", "health", folder=folder)
+        # Nobody writes it anew meanwhile.
+        os.killpg(process.pid, signal.SIGSTOP)
         paths[0].write_text("half")
         ill = finished("health", "health", folder=folder)
+        os.killpg(process.pid, signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
         ended(process)
 
