@@ -119,6 +119,8 @@ class ProcessExecutor(CrewExecutor):
         process.attempts_count += 1
         most = call.isolation.recycle
         if is_over or (most is not None and process.attempts_count >= most):
+            # The outcome does not wait until it has ended.
+            self.bell.ring()
             self._retire(place)
 
     def _retire(self, place: int) -> None:
