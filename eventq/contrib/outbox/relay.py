@@ -63,7 +63,8 @@ class Relay:
         self._poll_s = poll_s
         self._bell = threading.Event()
         self._stopped = False
-        # Until when rows are expected that nothing tells of. Monotonic seconds.
+        # Until when rows are expected that nothing tells of. Monotonic seconds. A row that is found
+        # changes nothing: others may be in transactions that are still open.
         self._expects_s = 0.0
         self._pause_s = SELDOM_S
         self._thread = threading.Thread(target=self._run, name="eventq-relay", daemon=True)
@@ -117,8 +118,6 @@ class Relay:
         while not self._stopped:
             self._bell.clear()
             count = relay_block(self._outbox, store)
-            if count:
-                self._expects_s = 0.0
             if count < BLOCK and not self._stopped:
                 self._bell.wait(self._next_s())
 
