@@ -63,9 +63,9 @@ class Relay:
         self._poll_s = poll_s
         self._bell = threading.Event()
         self._stopped = False
-        # Until when rows are expected that nothing tells of. Monotonic seconds. A row that is found
-        # changes nothing: others may be in transactions that are still open.
+        # Until when rows are expected that nothing tells of. Monotonic seconds.
         self._expects_s = 0.0
+        self._is_told = False
         self._pause_s = SELDOM_S
         self._thread = threading.Thread(target=self._run, name="eventq-relay", daemon=True)
 
@@ -95,6 +95,7 @@ class Relay:
     def _run(self) -> None:
         place = self._outbox.place
         watching = place.watch(self.wake)
+        self._is_told = watching is not None
         try:
             while not self._stopped:
                 try:
@@ -118,6 +119,9 @@ class Relay:
         while not self._stopped:
             self._bell.clear()
             count = relay_block(self._outbox, store)
+            if count and self._is_told:
+                # Elsewhere others may still come, of transactions that are open.
+                self._expects_s = 0.0
             if count < BLOCK and not self._stopped:
                 self._bell.wait(self._next_s())
 
