@@ -288,6 +288,21 @@ class TestCancel:
         assert all(map(is_gone, pids))
         assert kinds(queue, task.key) == ["created", "leased", "released"]
 
+    def test_the_end_of_the_grace_period_is_waited_out(
+        self, queue: Queue, tmp_path: Path, pauses: list[float | None]
+    ) -> None:
+        """The run rests until the process is gone, and does not look again and again."""
+        isolated.run_away_long.new(str(tmp_path / "pids"))
+        spawned = Spawned(queue.run, signals=False, grace=0)
+        told(tmp_path / "pids")
+        pauses.clear()
+        queue.stop()
+        spawned.wait()
+
+        rests = [pause_s for pause_s in pauses if pause_s]
+        assert rests
+        assert min(rests) > 0.001
+
     def test_a_stop_lets_it_finish(self, queue: Queue, tmp_path: Path) -> None:
         """Asked once, the run waits for it, and signals of others do not end it."""
         task = isolated.finish_when.new(str(tmp_path / "pid"))
