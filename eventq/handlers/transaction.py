@@ -22,7 +22,7 @@ from eventq.errors import ArgumentError, EventLoopError, TransactionError
 from eventq.eventlog.contract import Guest, Rows
 from eventq.handlers.children import Children, NewTaskRef
 from eventq.handlers.tracing import Tracing
-from eventq.host.surroundings import in_thread, running_loop
+from eventq.host.surroundings import OwnThread, running_loop
 from eventq.node.visit import OVER, Visit
 from eventq.node.waiting_line import Committed
 
@@ -59,6 +59,8 @@ class Transaction:
         self._policy = policy
         self._visit: Visit | None = None
         self._owner: object = None
+        # For a block in an event loop, which waits for it.
+        self._thread: OwnThread
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Rows:
         """Runs one SQL statement on tables of your own; its rows, as of ``RETURNING``.
@@ -116,21 +118,31 @@ class Transaction:
 
     async def __aenter__(self) -> AsyncTransaction:
         """See `__enter__`."""
-        await in_thread(self._enter(_async_task()).begin)
+        visit, self._thread = self._enter(_async_task()), OwnThread()
+        try:
+            await self._thread.call(visit.begin)
+        except BaseException:
+            # Its asyncio task may have been cancelled, while the thread goes on to begin.
+            visit.give_up()
+            self._thread.end()
+            raise
         self._let_in()
         return AsyncTransaction(self)
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """See `__exit__`."""
         visit = self._leave()
-        if error is None:
-            self.tasks = await in_thread(self._asking.finish, visit)
-        else:
-            await in_thread(visit.end, None)
+        try:
+            if error is None:
+                self.tasks = await self._thread.call(self._asking.finish, visit)
+            else:
+                await self._thread.call(visit.end, None)
+        finally:
+            self._thread.end()
 
     async def run_async(self, step: Callable[[Guest], R]) -> R:
         """For the form for asyncio: runs a step in a thread."""
-        return await in_thread(self._mine().run, step)
+        return await self._thread.call(self._mine().run, step)
 
     def _enter(self, owner: object) -> Visit:
         if self._owner is not None:

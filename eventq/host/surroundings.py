@@ -6,6 +6,8 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -50,6 +52,29 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
     import asyncio  # noqa: PLC0415 - costs more to import than the rest of eventq
 
     return await asyncio.to_thread(function, *args, **kwargs)
+
+
+class OwnThread:
+    """A thread beside an event loop, for what must not wait for one of the loop's pool.
+
+    All those may be waiting for it.
+    """
+
+    def __init__(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - see in_thread
+
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="eventq-own")
+
+    async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Calls it there; see `in_thread`."""
+        import asyncio  # noqa: PLC0415 - see in_thread
+
+        call = partial(copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def end(self) -> None:
+        """Ends it, without waiting for a call that goes on."""
+        self._pool.shutdown(wait=False)
 
 
 def _quotas() -> list[float]:

@@ -70,10 +70,14 @@ class Visit:
         try:
             self._begun.wait()
         except BaseException:
-            self._ended.set()
+            self.give_up()
             raise
         if self._error is not None:
             raise self._error
+
+    def give_up(self) -> None:
+        """Has it end, if it still begins, without waiting for that."""
+        self._ended.set()
 
     def break_off(self, error: TransactionError) -> None:
         """Rolls it back, for this reason, and waits until that is done."""

@@ -43,7 +43,7 @@ class Following:
         self._rested = threading.Condition()
         self._pulse = Bell()
         self._pulse_thread: threading.Thread | None = None
-        self._is_stopping = False
+        self._is_stopping = self._is_over = False
 
     def take_over(self, before: Following) -> None:
         """Does not start what an earlier run's thread still does; before `start`."""
@@ -96,9 +96,12 @@ class Following:
         for each in self._threads:
             each.ask_to_stop()
         ends_s = self._node.clock.monotonic() + within_s
-        for each in self._threads:
-            each.thread.join(max(0.0, ends_s - self._node.clock.monotonic()))
-        self._pulse.ring()
+        try:
+            for each in self._threads:
+                each.thread.join(max(0.0, ends_s - self._node.clock.monotonic()))
+        finally:
+            self._is_over = True
+            self._pulse.ring()
         self._pulse_thread.join()
         self._node.off_append(self._ring)
         if isinstance(self._node.clock, MovedClock):
@@ -123,10 +126,10 @@ class Following:
             self._rested.notify_all()
 
     def _renew(self) -> None:
-        """Keeps the work of those whose function takes long."""
-        while not self._is_stopping or any(each.thread.is_alive() for each in self._threads):
+        """Keeps the work of those whose function takes long, also while their end is waited for."""
+        while True:
             self._pulse.wait(self._ttl_us / SECOND_US / 6)
-            if self._is_stopping:
+            if self._is_over:
                 return
             for each in self._threads:
                 each.renew()

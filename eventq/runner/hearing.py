@@ -31,21 +31,22 @@ class Hearing:
     def __init__(self, ring: Callable[[], object]) -> None:
         self._ring = ring
         self._new: deque[Telling] = deque()
-        self._waiting: list[Telling] = []
+        # A dict for its order: one may be heard of twice.
+        self._waiting: dict[Telling, None] = {}
         self._next: Hearing | None = None
 
     def hear(self, telling: Telling) -> None:
         """Takes an attempt in that has something to tell; from any thread."""
-        if self._next is not None:
-            self._next.hear(telling)
-            return
         self._new.append(telling)
         self._ring()
+        # Looked at after it is in place: whoever takes over sets this first, then takes what is.
+        if self._next is not None:
+            self._next.hear(telling)
 
     def take_over(self, before: Hearing) -> None:
         """Hears from here on what the attempts of an earlier run have to tell."""
         before._next = self
-        self._waiting += [*before._waiting, *before._new]
+        self._waiting |= dict.fromkeys([*before._waiting, *before._new])
 
     def due_s(self) -> float | None:
         """When a commit is made for what waits, if none comes before; None for never."""
@@ -77,11 +78,11 @@ class Hearing:
                 telling.from_s = telling.due_s = now_s + EVERY_S
                 telling.is_waiting = not telling.forget(each.bodies)
         if heard:
-            self._waiting = [each for each in self._waiting if each.is_waiting]
+            self._waiting = {each: None for each in self._waiting if each.is_waiting}
 
     def _take_in(self) -> None:
         """Takes in who is new, and leaves out whose attempt has ended: that is told at its end."""
         while self._new:
-            self._waiting.append(self._new.popleft())
+            self._waiting[self._new.popleft()] = None
         if self._waiting:
-            self._waiting = [each for each in self._waiting if not each.is_over]
+            self._waiting = {each: None for each in self._waiting if not each.is_over}

@@ -195,7 +195,8 @@ class Lookout:
         attempts, settler = self._attempts, self._settler
         ends = [now_s + (GLANCE_S if settler.as_left else IDLE_S)]
         instants = (projection.next_instant(), ticks_at)
-        ends += [now_s + (at - now) / SECOND_US for at in instants if at is not None]
+        # Of what is due already nothing is to be done: a run that stops leases nothing more.
+        ends += [now_s + (at - now) / SECOND_US for at in instants if at is not None and at > now]
         if attempts.held:
             if not self.switching.is_quick:
                 ends.append(now_s + LOOK_EVERY_S)
@@ -209,7 +210,7 @@ class Lookout:
         if others or attempts.earlier or any(pool.pace.stalled for pool in attempts.pools):
             ends.append(now_s + LOOK_EVERY_S)
         ends += [s for s in (settler.says_s(), attempts.hearing.due_s()) if s is not None]
-        if self._stopping.ends_s is not None:
+        if self._stopping.ends_s is not None and not self._stopping.is_forced():
             ends.append(self._stopping.ends_s)
         # At least a millisecond: a timer that fires early must not spin.
         return max(0.001, min(ends) - now_s)

@@ -112,12 +112,13 @@ class Settler:
     def _take_in(self, committed: Committed[None], begun_s: float) -> None:
         """Counts and reports what the log holds now, and begins what is leased."""
         self.as_left = bool(committed.events)
-        attempts, is_news, completed_count = [], False, 0
+        leased: list[Task] = []
+        is_news, completed_count = False, 0
         for (_, body), task in zip(committed.events, committed.tasks, strict=True):
             kind = type(body)
             if kind is Leased:
                 assert task is not None
-                attempts.append(self._attempts.hold(task, self.lease))
+                leased.append(task)
             elif type(body) is Completed and body.result_missing is None:
                 # So do most tasks end, and there is nothing to report.
                 completed_count += 1
@@ -134,10 +135,9 @@ class Settler:
                     self.counts["failed"] -= 1
                 self.counts[COUNTED[kind]] += 1
         self.counts["completed"] += completed_count
-        if attempts:
+        if leased:
             # Other nodes may see the sign of life before this one hears of its commit.
-            self.lease.signed_s = begun_s
-            self._submit(attempts)
+            self._begin(leased, signed_s=begun_s)
         if is_news:
             news.report(self._node, committed)
 
@@ -149,8 +149,17 @@ class Settler:
         """
         leased_s = self._node.standby.leased_s
         if leased and self._clock.monotonic() - leased_s < self._ttl_us / SECOND_US:
-            self.lease.signed_s = leased_s
-            self._submit([self._attempts.hold(task, self.lease) for task in leased])
+            self._begin(leased, signed_s=leased_s)
+
+    def _begin(self, leased: list[Task], *, signed_s: float) -> None:
+        self.lease.signed_s = signed_s
+        attempts: list[Attempt] = []
+        try:
+            attempts.extend(self._attempts.hold(task, self.lease) for task in leased)
+        finally:
+            # Those before one whose results the log does not give are in the list, and held: a look
+            # gives back only what is not.
+            self._submit(attempts)
 
     def _submit(self, attempts: list[Attempt]) -> None:
         by_pool: dict[Pool, list[Attempt]] = {}

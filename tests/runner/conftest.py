@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventq import Queue
+from eventq.runner.lookout import Lookout
 from tests.checker import check_log
 from tests.support import HookedLog, ManualClock, queue_on
 
@@ -17,3 +18,17 @@ def queue(log: HookedLog, clock: ManualClock) -> Iterator[Queue]:
     with queue_on(log, clock=clock, workers=1) as queue:
         yield queue
     check_log(HookedLog(log.storage))
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """For how many seconds runs wait after each of their looks; None: they are over."""
+    found: list[float | None] = []
+    look = Lookout.look
+
+    def noted(lookout: Lookout) -> float | None:
+        found.append(look(lookout))
+        return found[-1]
+
+    monkeypatch.setattr(Lookout, "look", noted)
+    return found

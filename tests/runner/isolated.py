@@ -333,3 +333,11 @@ def tells(ctx: Context) -> Any:  # noqa: ANN401 - what was kept before
         raise ValueError("not yet")
     ctx.new({"from": "a process"}, key="child", delay="1h")
     return before
+
+
+@handlers.task(isolate=True)
+def tells_in_a_row(ctx: Context) -> None:
+    """Tells twice, one right behind the other, and nothing more for long."""
+    ctx.progress(1)
+    ctx.progress(2)
+    ctx.sleep("1h")

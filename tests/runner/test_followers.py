@@ -228,8 +228,9 @@ def test_another_node_goes_on_where_one_has_stopped(tmp_path: Path) -> None:
         check_log(one.log)
 
 
-def test_a_long_call_keeps_the_work(queue: Queue) -> None:
-    """It is renewed meanwhile, so that no other node calls for the same event."""
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_long_call_keeps_the_work(queue: Queue, *, stops: bool) -> None:
+    """It is renewed meanwhile, so that no other node calls for the same event; to its end."""
     begun, may_end = threading.Event(), threading.Event()
 
     @queue.follow("slow", kinds=["created"], since=0)
@@ -241,6 +242,8 @@ def test_a_long_call_keeps_the_work(queue: Queue) -> None:
     with running(queue, lambda _ctx, _task: None, lease_ttl="1s"):
         queue.new()
         assert begun.wait(60)
+        if stops:
+            queue.stop()
         said = len(told(queue))
         wait_until(lambda: len(told(queue)) >= said + 4)
         may_end.set()

@@ -14,9 +14,11 @@ import pytest
 
 from eventq import ArgumentError, AsyncQueue, Context, Handler, Queue, Task, TaskState
 from eventq.core.events import Completed, Failed
+from eventq.runner import lookout
+from eventq.runner.isolation.process import WorkerProcess
 from tests.checker import check_log
 from tests.runner import isolated
-from tests.support import Spawned, final, kinds, wait_until
+from tests.support import Gate, Spawned, ends, final, kinds, running, wait_until
 
 
 @pytest.fixture
@@ -193,6 +195,29 @@ class TestProcesses:
         pids = [final(queue, task.key).result for task in tasks]
 
         assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
+
+    def test_an_outcome_does_not_wait_for_the_end_of_its_process(
+        self, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that another one replaces may take its time."""
+        gate, retire = Gate(), WorkerProcess.retire
+
+        def retire_late(process: WorkerProcess) -> None:
+            gate()
+            retire(process)
+
+        monkeypatch.setattr(WorkerProcess, "retire", retire_late)
+        # Only a ring of the bell makes the run look.
+        for name in ("GLANCE_S", "LINGER_S", "LOOK_EVERY_S", "STUCK_S"):
+            monkeypatch.setattr(lookout, name, 3_600.0)
+        tasks = [isolated.pid_recycled.new() for _ in range(2)]
+
+        with running(queue, None, lease_ttl="3h"):
+            wait_until(gate.reached.is_set)
+            wait_until(ends(queue, tasks[-1].key))
+            gate.open()
+
+        assert [final(queue, task.key).state for task in tasks] == ["completed"] * 2
 
     def test_another_limit_needs_another_process(self, queue: Queue) -> None:
         """What may have less memory never runs in a process that has had more."""

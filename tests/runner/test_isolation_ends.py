@@ -19,12 +19,14 @@ from eventq.core.values import ErrorInfo
 from eventq.handlers.work import placed_work
 from eventq.host.groups import peak_bytes
 from eventq.runner.attempt import Attempt, LeaseTime
+from eventq.runner.isolation.supervision import Supervision
 from eventq.runner.runner import RunReport
 from eventq.runner.stuck import StuckWatch
 from tests.checker import check_log
 from tests.runner import isolated
 from tests.runner.test_isolation import done, failure, is_gone
 from tests.support import (
+    Gate,
     HookedLog,
     ManualClock,
     Spawned,
@@ -239,6 +241,29 @@ class TestCancel:
         assert not any(watch.look([attempt], now_s) for now_s in (10.0, 100.0))
         assert watch.strays == []
 
+    def test_while_its_process_is_begun(
+        self, queue: Queue, run: Spawned[RunReport], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It does not begin: the process, which does not know it yet, takes no word of it."""
+        gate, load = Gate(), Supervision.load
+
+        def load_late(supervision: Supervision) -> bool:
+            gate()
+            return load(supervision)
+
+        monkeypatch.setattr(Supervision, "load", load_late)
+        task = isolated.double.new(21)
+        wait_until(gate.reached.is_set)
+        queue.cancel(task.key)
+        attempts = runner_of(queue).attempts
+        wait_until(lambda: attempts.strays)
+        gate.open()
+        wait_until(lambda: not attempts.strays)
+        queue.stop()
+        run.wait()
+
+        assert kinds(queue, task.key) == ["created", "leased", "cancelled"]
+
     def test_by_a_forced_stop(self, queue: Queue, tmp_path: Path) -> None:
         """The lease is given back once the process has ended."""
         task = isolated.wait.new(str(tmp_path / "pid"))
@@ -262,6 +287,21 @@ class TestCancel:
 
         assert all(map(is_gone, pids))
         assert kinds(queue, task.key) == ["created", "leased", "released"]
+
+    def test_the_end_of_the_grace_period_is_waited_out(
+        self, queue: Queue, tmp_path: Path, pauses: list[float | None]
+    ) -> None:
+        """The run rests until the process is gone, and does not look again and again."""
+        isolated.run_away_long.new(str(tmp_path / "pids"))
+        spawned = Spawned(queue.run, signals=False, grace=0)
+        told(tmp_path / "pids")
+        pauses.clear()
+        queue.stop()
+        spawned.wait()
+
+        rests = [pause_s for pause_s in pauses if pause_s]
+        assert rests
+        assert min(rests) > 0.001
 
     def test_a_stop_lets_it_finish(self, queue: Queue, tmp_path: Path) -> None:
         """Asked once, the run waits for it, and signals of others do not end it."""

@@ -6,7 +6,7 @@ from eventq import Queue
 from eventq.core.events import Completed, Noted
 from tests.checker import check_log
 from tests.runner import isolated
-from tests.support import final
+from tests.support import final, running, wait_until
 
 
 def test_an_isolated_attempt_tells_saves_and_makes_tasks() -> None:
@@ -24,3 +24,13 @@ def test_an_isolated_attempt_tells_saves_and_makes_tasks() -> None:
         assert isinstance(history[-1].body, Completed)
         assert (history[-1].body.made, child.number) == (1, history[-1].seq + 1)
         assert child.tags == {"from": "a process"}
+
+
+def test_the_last_word_is_told_while_the_attempt_goes_on() -> None:
+    """Also one that comes right behind another, with no word behind it for long."""
+    with Queue("memory://", workers=1, handlers=[isolated.handlers]) as queue:
+        task = isolated.tells_in_a_row.new()
+        with running(queue, None):
+            wait_until(lambda: getattr(final(queue, task.key).progress, "done", None) == 2)
+
+        assert [e.kind for e in queue.history(task.key)][-1] == "released"

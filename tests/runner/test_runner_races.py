@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from eventq import AttemptCancelledError, Queue, Task
+from eventq import AttemptCancelledError, LogUnavailableError, Queue, Task
 from eventq.core.commits import Commit
 from eventq.core.events import Refused
-from eventq.eventlog.contract import READ_EVENTS, Decide
+from eventq.eventlog.contract import READ_EVENTS, Decide, StoredEvent
 from eventq.handlers.context import Context
 from eventq.host.bell import Bell
 from eventq.runner.executors import ThreadExecutor, thread
@@ -25,6 +25,7 @@ from tests.support import (
     HookedLog,
     ManualClock,
     Spawned,
+    final,
     kinds,
     nudge,
     queue_on,
@@ -42,6 +43,7 @@ class TurnLog(HookedLog):
         super().__init__()
         self.before_slot: Callable[[], None] = lambda: None
         self.before_read: Callable[[int], object] = lambda _: None
+        self.before_history: Callable[[int], object] = lambda _: None
 
     def append_next(self, decide: Decide) -> Commit | None:
         """See EventLog.append_next."""
@@ -53,6 +55,11 @@ class TurnLog(HookedLog):
         """See EventLog.read."""
         self.before_read(after)
         return super().read(after=after, limit=limit)
+
+    def history(self, task: int) -> list[StoredEvent]:
+        """See EventLog.history."""
+        self.before_history(task)
+        return super().history(task)
 
 
 @pytest.fixture
@@ -180,6 +187,25 @@ def test_a_task_without_an_attempt_to_spare_is_never_leased_ahead(queue: Queue) 
         held += (event.kind == "leased") - (event.kind == "completed")
         most = max(held, most)
     assert most <= 2 * queue.workers
+
+
+def test_attempts_begin_beside_one_whose_results_cannot_be_read(queue: Queue, log: TurnLog) -> None:
+    """They were leased in the same commit, and held; it is given back, and comes later."""
+    firsts = [queue.new(key=key) for key in ("a", "b")]
+    queue.run(lambda _ctx, task: task.key, until="idle")
+    seconds = [queue.new(key=f"after {first.key}", after=[first.key]) for first in firsts]
+
+    def fail(number: int) -> None:
+        if number == firsts[1].number:
+            log.before_history = lambda _: None
+            raise LogUnavailableError("away")
+
+    log.before_history = fail
+    with running(queue, lambda ctx, _task: ctx.results):
+        wait_until(lambda: all(final(queue, each.key).result for each in seconds))
+
+    assert [final(queue, each.key).result for each in seconds] == [{"a": "a"}, {"b": "b"}]
+    assert kinds(queue, "after b").count("leased") == 2
 
 
 def test_an_end_that_the_bell_was_not_rung_for_is_soon_looked_for(

@@ -28,6 +28,7 @@ from tests.support import (
     ManualClock,
     Spawned,
     kinds,
+    look,
     nudge,
     queue_on,
     runner_of,
@@ -135,6 +136,26 @@ class TestStop:
         assert report.released == 1
         assert kinds(queue, "k") == ["created", "leased", "released"]
         assert [(task.attempt, task.state) for task in queue.tasks()] == [(0, TaskState.READY)]
+
+    def test_it_does_not_look_for_what_becomes_due(
+        self, queue: Queue, clock: ManualClock, pauses: list[float | None]
+    ) -> None:
+        """Nothing of it is leased any more, and a run that waits for its workers rests."""
+        gate = Gate()
+        queue.new()
+        queue.new(delay="1s")
+        with running(queue, lambda _ctx, _task: gate()):
+            wait_until(gate.reached.is_set)
+            queue.stop()
+            wait_until(lambda: runner_of(queue).stopping.ends_s is not None)
+            clock.advance(2)
+            pauses.clear()
+            look(queue)
+            seen = list(pauses)
+            gate.open()
+
+        assert seen
+        assert all(pause_s is not None and pause_s > 0.1 for pause_s in seen)
 
     def test_the_end_of_the_grace_period_is_a_second_stop(
         self, queue: Queue, clock: ManualClock

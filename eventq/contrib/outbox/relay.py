@@ -65,6 +65,7 @@ class Relay:
         self._stopped = False
         # Until when rows are expected that nothing tells of. Monotonic seconds.
         self._expects_s = 0.0
+        self._is_told = False
         self._pause_s = SELDOM_S
         self._thread = threading.Thread(target=self._run, name="eventq-relay", daemon=True)
 
@@ -94,6 +95,7 @@ class Relay:
     def _run(self) -> None:
         place = self._outbox.place
         watching = place.watch(self.wake)
+        self._is_told = watching is not None
         try:
             while not self._stopped:
                 try:
@@ -117,7 +119,8 @@ class Relay:
         while not self._stopped:
             self._bell.clear()
             count = relay_block(self._outbox, store)
-            if count:
+            if count and self._is_told:
+                # Elsewhere others may still come, of transactions that are open.
                 self._expects_s = 0.0
             if count < BLOCK and not self._stopped:
                 self._bell.wait(self._next_s())

@@ -9,10 +9,11 @@ from contextlib import suppress
 from types import coroutine
 from typing import Any
 
+from eventq.core.settle import Outcome
 from eventq.handlers.context import running as current_context
 from eventq.handlers.work import Work
 from eventq.host.forks import end_child
-from eventq.host.surroundings import in_thread
+from eventq.host.surroundings import OwnThread
 from eventq.runner.attempt import Attempt, returned
 from eventq.runner.executors.contract import LOOP_ENDED, Executor
 from eventq.runner.executors.loops import cancel
@@ -127,7 +128,7 @@ class AsyncExecutor(Executor):
                 end_child(self._process)
             outcome = returned(task, value, attempt.work)
             if attempt.context.visit is not None:
-                await in_thread(attempt.complete, outcome)
+                await self._complete(attempt, outcome)
         except BaseException as error:  # noqa: BLE001 - whatever a worker raises is its outcome
             attempt.fail(error)
         else:
@@ -135,6 +136,14 @@ class AsyncExecutor(Executor):
         finally:
             # Here, since a callback of its asyncio task costs another turn of the loop.
             self._end(attempt)
+
+    async def _complete(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Ends its transaction, for which all threads of the loop's pool may be waiting."""
+        thread = OwnThread()
+        try:
+            await thread.call(attempt.complete, outcome)
+        finally:
+            thread.end()
 
     def _end(self, attempt: Attempt) -> None:
         if attempt not in self._running:

@@ -82,6 +82,8 @@ class ProcessExecutor(CrewExecutor):
             variables.run(running.set, attempt.context)
             supervision = Supervision(attempt, call, process, self._own_clock, variables)
             if supervision.load():
+                # Nor what was meanwhile: its process took no word of it.
+                attempt.context.check()
                 # Only now: importing its module is none of its time.
                 attempt.begin(self._clock.monotonic())
                 if self._tracing is not None:
@@ -119,6 +121,8 @@ class ProcessExecutor(CrewExecutor):
         process.attempts_count += 1
         most = call.isolation.recycle
         if is_over or (most is not None and process.attempts_count >= most):
+            # The outcome does not wait until it has ended.
+            self.bell.ring()
             self._retire(place)
 
     def _retire(self, place: int) -> None:

@@ -6,6 +6,8 @@ Whether to go on is known here, without asking: the parent says so as soon as it
 from __future__ import annotations
 
 import itertools
+import threading
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -55,7 +57,7 @@ class ParentLine:
 class IsolatedContext(Context):
     """The context of an attempt that runs in a process of its own."""
 
-    __slots__ = ("_line",)
+    __slots__ = ("_later", "_line")
 
     def __init__(self, start: Start, line: ParentLine, *, keeps_level: int | None) -> None:
         policy = start.policy or PLAIN_SETTING.policy
@@ -63,6 +65,7 @@ class IsolatedContext(Context):
         setting = Setting(policy, keeps_level, self._forward, results=results)
         super().__init__(start.task, SystemClock(), setting)
         self._line = line
+        self._later: threading.Timer | None = None
         self._take_deadline(start.deadline_at, start.remaining_us)
 
     def extend(self, by: Duration | None = None) -> None:
@@ -72,14 +75,33 @@ class IsolatedContext(Context):
         self._take_deadline(*self._line.call("extend", {"by_us": by_us}))
 
     def _forward(self, telling: Telling) -> None:
-        """Hands on what the attempt tells, under its lock; the rest goes with its outcome."""
+        """Hands on what the attempt tells, under its lock; what comes right behind, a moment later.
+
+        What is left at its end goes with its outcome.
+        """
         telling.is_waiting = False
-        now_s = self._clock.monotonic()
-        if now_s >= telling.from_s or telling.saved is not None:
-            bodies = telling.bodies()
-            self._line.tell("tell", {"bodies": encode_bodies(list(bodies))})
-            telling.forget(bodies)
-            telling.from_s = now_s + FIRST_S
+        if telling.saved is not None or self._clock.monotonic() >= telling.from_s:
+            self._hand_on(telling)
+        elif self._later is None:
+            # It may be the last word for long. Where no thread can be had, the next takes it along.
+            with suppress(RuntimeError):
+                timer = threading.Timer(FIRST_S, self._hand_on_later, (telling,))
+                timer.daemon = True
+                timer.start()
+                self._later = timer
+
+    def _hand_on(self, telling: Telling) -> None:
+        bodies = telling.bodies()
+        self._line.tell("tell", {"bodies": encode_bodies(list(bodies))})
+        telling.forget(bodies)
+        telling.from_s = self._clock.monotonic() + FIRST_S
+
+    def _hand_on_later(self, telling: Telling) -> None:
+        # Without its parent there is nobody left to tell.
+        with telling.lock, suppress(OSError):
+            self._later = None
+            if not telling.is_over and telling.bodies():
+                self._hand_on(telling)
 
     def become_async(self) -> None:
         """See Context.become_async."""
