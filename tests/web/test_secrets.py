@@ -26,6 +26,7 @@ from eventq.web.live import Beat, Watcher
 from eventq.web.pages.tasks import COLUMNS, ORDERS
 from eventq.web.routes import PAGES
 from eventq.web.showing import HIDDEN
+from tests.verify.tampering import unguarded
 from tests.web.desk import Desk, MakeDesk
 
 CANARY = "c4n4ry+<ada>@example.org"
@@ -392,3 +393,20 @@ def test_a_secret_leaves_by_no_stream(leaky: Desk) -> None:
 
     assert str(leaky.queue.log.head().seq) in told
     assert not any(form in told for form in FORMS)
+
+
+def test_a_secret_leaves_by_no_finding(leaky: Desk, tmp_path: Path) -> None:
+    """Of `verify`, on the page, as a file for a ticket, and to who sees one lane alone."""
+    with closing(unguarded(tmp_path / "queue.db")) as connection:
+        number = leaky.queue.log.find_keys([f"sent/{CANARY}"])[f"sent/{CANARY}"]
+        connection.execute("UPDATE events SET key = key || 'x' WHERE task = ?", (number,))
+    leaky.done("/integrity/verify")
+    leaky.app.state.console.checking._thread.join(PATIENT_S)
+    page = leaky.get("/integrity")
+    pages = [page, leaky.get("/integrity?as=file"), leaky.get(f"/integrity?at={number}")]
+    leaky.may(Right.VALUES, lanes=["default"])
+    pages.append(leaky.get("/integrity"))
+
+    assert "the commit&#39;s keys are not those that its events have" in page
+    assert "keys are not those" not in pages[-1]
+    assert not any(form in text for text in pages for form in FORMS)
