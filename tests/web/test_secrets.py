@@ -395,6 +395,30 @@ def test_a_secret_leaves_by_no_stream(leaky: Desk) -> None:
     assert not any(form in told for form in FORMS)
 
 
+@pytest.mark.parametrize("redact", [["email"], []])
+def test_a_secret_leaves_by_nothing_that_has_moved_on(
+    make_desk: MakeDesk, queue: eventq.Queue, redact: list[str]
+) -> None:
+    """Why a change to many, or an undo, leaves a task is told by numbers alone."""
+    email, own = {"email": CANARY}, [] if redact else ["email"]
+    queue.new(email, key=f"one/{CANARY}", unique=CANARY, secret=own)
+    queue.new(email, key=f"two/{CANARY}", delay="1h", secret=own)
+    queue.cancel(f"one/{CANARY}", by="ada")
+    cancelled = queue.log.head().seq
+    queue.new(email, key=f"three/{CANARY}", unique=CANARY, secret=own)
+    desk = make_desk(redact=redact)
+    texts = [desk.sent(f"/changes/{cancelled}/undo").text]
+    plan = desk.post("/plans", 303, filter="state=cancelled,scheduled", action="retry").headers
+    queue.retry(f"two/{CANARY}")
+    path = plan["location"].partition("?")[0]
+    applied = desk.post(f"{path}/apply", 303, reason="why").headers
+    texts += [desk.get(path), desk.get(applied["location"])]
+
+    assert "cannot retry task &#39;1&#39;: it is cancelled, and task &#39;" in texts[1]
+    assert "unique value" in texts[0]
+    assert not any(form in text for text in texts for form in FORMS)
+
+
 def test_a_secret_leaves_by_no_finding(leaky: Desk, tmp_path: Path) -> None:
     """Of `verify`, on the page, as a file for a ticket, and to who sees one lane alone."""
     with closing(unguarded(tmp_path / "queue.db")) as connection:
