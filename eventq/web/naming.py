@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
 from msgspec import UNSET
 
 from eventq.audit.lookup import read_history
@@ -139,8 +140,11 @@ def _joined(said: list[SaidTags]) -> tuple[list[bytes], set[str]]:
 def _veil_by(task: AnyTask | None, history: list[Event], veil: Veil) -> TaskVeil:
     said = list(_tags_in(history))
     if task is not None:
-        is_whole = bool(history) and isinstance(history[0].body, Created)
-        if isinstance(task, TaskRecord) and task.secret and not is_whole:
-            return veil.of_archived(task.secret)
         said.append((task.tags_json, task.secret))
-    return veil.of_tags(*_joined(said))
+    texts, secret = _joined(said)
+    if history and isinstance(history[0].body, Created):
+        return veil.of_tags(texts, secret)
+    # What its tags were before is archived.
+    if task is None or secret or veil.secrets_in([msgspec.json.decode(each) for each in texts]):
+        return veil.of_archived(secret)
+    return veil.of_tags(texts)
