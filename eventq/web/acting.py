@@ -290,9 +290,12 @@ def pause(acting: Acting) -> Done:
     """Has no task of a scope leased."""
     scope = _scope(acting)
     acting.check_lane(scope.get("lane"))
+    cancels = "cancel_running" in acting.form
+    if cancels:
+        acting.check_right(Right.CANCEL)
     acting.queue.pause(
         until=optional(acting.form, "until"),
-        cancel_running="cancel_running" in acting.form,
+        cancel_running=cancels,
         **acting.marks,
         **scope,
     )

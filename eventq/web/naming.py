@@ -6,6 +6,7 @@ and finds nothing: whoever could try keys could find out what they hold.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
@@ -15,6 +16,7 @@ from eventq.audit.lookup import read_history
 from eventq.catalog.record import TaskRecord
 from eventq.core.commits import Event
 from eventq.core.events import Created, Reopening, Retried, Updated
+from eventq.core.moves import fold_events
 from eventq.core.task import Task
 from eventq.errors import EventqError, TaskNotFoundError, shown
 from eventq.eventlog.contract import EventLog
@@ -88,16 +90,22 @@ def names_for(
 ) -> Mapping[str, str]:
     """What stands for those of the tasks' keys in the texts that are not shown."""
     said = "\0".join(texts)
-    found = [task for task in tasks if (veil.redact or task.secret) and task.key in said]
+    told = [task for task in tasks if task.key in said]
+    found = [task for task in told if veil.redact or task.secret]
     hidden = veils_of(log, by_number(found), veil)
     names = {task.key: hidden(task.number).key(task.key, task.number) for task in found}
+    for task in told:
+        if not veil.sees(task.lane):
+            # Such a task is named with its handler, too.
+            names |= dict.fromkeys([task.key, f"{task.key} ({task.name})"], str(task.number))
     return {key: name for key, name in names.items() if name != key}
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
     """A text with names in the place of keys; the longest first, since one may hold another."""
     for key in sorted(names, key=len, reverse=True):
-        text = text.replace(key, names[key])
+        # A short key may be a part of our words.
+        text = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", names[key], text)
     return text
 
 
@@ -111,7 +119,8 @@ def told_error(log: EventLog, error: EventqError, text: str, veil: Veil) -> str:
             history = read_history(log, key)
         except EventqError:
             continue
-        if hides_key(history, key, veil):
+        task = fold_events(log.namespace, history)
+        if hides_key(history, key, veil) or (task is not None and not veil.sees(task.lane)):
             text = text.replace(shown(key), str(history[0].task))
     return text
 

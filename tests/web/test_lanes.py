@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from eventq.core.bulk import ChangePortion
+import eventq
+from eventq.catalog.catalog import Catalog
+from eventq.catalog.plan import Plan
+from eventq.core.bulk import BeginBulk, ChangePortion
 from eventq.core.manage import ManageTask, RepeatTask
 from eventq.core.scheduling import EditSchedule, MakeByHand
+from eventq.replay.fold import task_of
 from eventq.web.access import Right
-from tests.web.desk import Desk
+from tests.support import node_of
+from tests.web.desk import Desk, MakeDesk
+from tests.web.leaks import numbers_of, paths_to
 
 EVERYTHING = tuple(Right)
+# Stands in all that tasks of another lane have.
+MARK = "h34vy"
+THEIRS: dict[str, Any] = {"name": f"{MARK}.job", "lane": "heavy", "priority": 5}
+MINE: dict[str, Any] = {"name": "mine", "lane": "mail"}
 
 
 def before(
@@ -114,3 +125,168 @@ def test_a_schedule_that_is_moved_between_check_and_commit_stays(
     assert "in a lane of yours" in answer.text
     assert not queue.tasks(lane="heavy")
     assert not queue.schedules["check_mail"].look().planned.paused
+
+
+def share_a_queue(queue: eventq.Queue) -> None:
+    """Tasks of two lanes that come after each other, overtake and keep each other back."""
+    tags, me = {"to": f"{MARK}@example.org"}, {"to": "me"}
+
+    @queue.task(f"{MARK}.sweep", lane="heavy")
+    def sweep() -> None: ...
+
+    def work(_ctx: eventq.Context, task: eventq.Task) -> object:
+        if task.tags.get("fails"):
+            raise ConnectionError(f"no {task.tags['to']}")
+        return task.tags
+
+    queue.limit("smtp", running=1)
+    queue.new(tags, key=f"{MARK}/1", limits={"smtp": "a"}, **THEIRS)
+    queue.new({**tags, "fails": 1}, key=f"{MARK}/2", max_retries=0, **THEIRS)
+    queue.new({**me, "fails": 1}, key="mine/0", max_retries=0, **MINE)
+    with queue.flow("flow/both") as flow:
+        first = flow.new(tags, key=f"{MARK}/flow", **THEIRS)
+        flow.new(me, after=[first], **MINE)
+    queue.every("1h", sweep, schedule=f"{MARK}-sweep")
+    queue.run(work, until="idle", signals=False, names=[f"{MARK}.job", "mine"])
+    queue.schedules[f"{MARK}-sweep"].pause(by="ada", reason=f"not {MARK}")
+    queue.schedules[f"{MARK}-sweep"].trigger(by="ada")
+    queue.new(tags, key=f"{MARK}/9", delay="1h", **THEIRS)
+    queue.new(me, key="mine/after", after=[f"{MARK}/9"], **MINE)
+    queue.new(me, key="mine/unique", unique="one", **MINE)
+    queue.cancel("mine/unique")
+    queue.new(tags, key=f"{MARK}/unique", unique="one", delay="1h", **THEIRS)
+    queue.pause(lane="heavy", by="ada", reason=f"since {MARK}")
+    queue.new(me, key="mine/first", delay="1h", **MINE)
+    queue.update(f"{MARK}/9", priority=7, by="ada", reason=f"for {MARK}")
+    queue.select(state="expired").retry().apply(by="ada", reason="all")
+
+
+@pytest.fixture(params=[True, False])
+def shared(make_desk: MakeDesk, queue: eventq.Queue, request: pytest.FixtureRequest) -> Desk:
+    """Who may do everything in one of two lanes, with and without a catalog."""
+    share_a_queue(queue)
+    if request.param:
+        with closing(Catalog.open(queue.log)) as catalog:
+            catalog.catch_up()
+    desk = make_desk()
+    desk.may(*EVERYTHING, lanes=["mail"])
+    return desk
+
+
+def test_nothing_of_another_lane_is_told(shared: Desk) -> None:
+    """Neither keys, names and tags of its tasks, nor its schedules: on no page, at no moment.
+
+    What nodes run is the whole queue's.
+    """
+    last, numbers = shared.queue.log.head().seq, numbers_of(shared)
+    paths = paths_to(numbers, last)
+    data = [path for path in paths if path != "/"]
+    asked = [*paths, *(f"/api{path}" for path in data), "/metrics"]
+    asked += [f"/export/{name}" for name in ("tasks.jsonl", "changes.jsonl?parts=true")]
+    moments = range(4, last, 9)
+    asked += [f"/api{path}{'&' if '?' in path else '?'}at={m}" for m in moments for path in data]
+    told = {path: shared.asked(path).text for path in asked}
+    for moment in moments:
+        now = shared.json(f"/now?at={moment}")
+        told[f"/now?at={moment}"] = str({**now, "nodes": []})
+    after = shared.json("/tasks/mine%2Fafter")
+
+    assert after["row"]["waits_for"] == f"task {after['events'][0]['body']['after'][0][0]}"
+    assert {path for path, text in told.items() if MARK in text} == set()
+
+
+def test_no_act_reaches_another_lane(shared: Desk) -> None:
+    """Each on every task, schedule and change, and on all that fit."""
+    queue = shared.queue
+    numbers, head = numbers_of(shared), queue.log.head().seq
+    said = []
+
+    def send(path: str, **form: str) -> str:
+        answer = shared.sent(path, reason="why", **form)
+        # A page has its own path in it.
+        said.append(answer.text.replace(path, ""))
+        where = answer.headers.get("location", "/")
+        said.append(shared.asked(where).text)
+        return where.partition("?")[0]
+
+    for number in numbers:
+        for act in ("retry", "cancel", "repeat", "update"):
+            send(f"/tasks/{number}/{act}", priority="3")
+        send(f"/tasks/{number}/update", lane="mail")
+        send(f"/tasks/{number}/update", lane="heavy")
+    for act in ("pause", "resume", "trigger"):
+        send(f"/schedules/{MARK}-sweep/{act}")
+    for seq in range(1, head + 1):
+        send(f"/changes/{seq}/undo")
+        send(f"/changes/{seq}/finish")
+    for action in ("retry", "cancel", "update"):
+        plan = send("/plans", filter="created_after=-1d", action=action, priority="4")
+        send(f"{plan}/apply")
+    for act in ("pause", "resume"):
+        send(f"/limits/{act}", lane="heavy", cancel_running="yes")
+        send(f"/limits/{act}", everything="yes")
+        send(f"/limits/{act}", name=f"{MARK}.job")
+    send("/new", lane="heavy")
+    send("/limits/set", limit="smtp", running="9")
+    send("/limits/lift", limit="smtp")
+    events = [event for event in queue.events() if event.seq > head]
+    reached = [event for event in events if event.task and lane_of(queue, event.task) != "mail"]
+
+    assert {event.kind for event in events} >= {"bulk", "cancelled", "retried", "updated"}
+    assert {event.kind for event in events if not event.task} == {"bulk", "bulk_ended"}
+    assert reached == []
+    assert not any(MARK in text for text in said)
+
+
+def lane_of(queue: eventq.Queue, number: int) -> str | None:
+    """The lane that a task is in."""
+    task = task_of(queue.log, number)
+    return None if task is None else task.lane
+
+
+def test_to_cancel_what_runs_takes_the_right_to_cancel(full: Desk) -> None:
+    """Also with a pause; the form does not offer it."""
+    full.may(Right.PAUSE)
+    before = full.queue.log.head()
+    page = full.get("/limits")
+    answer = full.post("/limits/pause", 403, lane="default", cancel_running="yes")
+
+    assert "it takes the right to cancel" in answer.text
+    assert full.queue.log.head() == before
+    assert "cancel_running" not in page
+    full.done("/limits/pause", lane="default")
+    full.may(Right.PAUSE, Right.CANCEL)
+    full.done("/limits/pause", lane="default", cancel_running="yes")
+
+
+def test_a_schedule_does_not_come_back_to_a_lane_of_others(full: Desk) -> None:
+    """By taking back what has moved it, which is of both lanes."""
+    queue = full.queue
+    known = queue.schedules["check_mail"].look()
+    call = replace(known.planned.call, lane="heavy")
+    moved = EditSchedule("check_mail", known.seq, (replace(known.planned, call=call),))
+    node_of(queue).execute(moved)
+    position = queue.log.head().seq
+    full.may(*EVERYTHING, lanes=["heavy"])
+    answer = full.post(f"/changes/{position}/undo", 403)
+    full.may(*EVERYTHING, lanes=["heavy", "default"])
+    full.done(f"/changes/{position}/undo")
+
+    assert "You may not act on tasks of lane default." in answer.text
+    assert queue.schedules["check_mail"].look().planned.call.lane is None
+
+
+def test_to_finish_an_undo_takes_the_right_to_undo(full: Desk) -> None:
+    """Beside those of what it takes back."""
+    queue = full.queue
+    done = queue.select(state="ready").cancel().apply(by="eve")
+    undo = queue.undo(done.id)
+    assert isinstance(undo, Plan)
+    number = node_of(queue).execute(BeginBulk(undo._wanted)).first
+    full.may(Right.BULK, Right.CANCEL, Right.PAUSE)
+    answer = full.post(f"/changes/{number}/finish", 403)
+    full.may(Right.BULK, Right.CANCEL, Right.PAUSE, Right.UNDO)
+    full.done(f"/changes/{number}/finish")
+
+    assert "it takes the right to undo" in answer.text
+    assert queue.stats().cancelled == 0
