@@ -22,10 +22,10 @@ LEAST_PAGES = 300
 PATIENT_S = 60.0
 
 
-def leak(queue: eventq.Queue, own: list[str]) -> None:
+def leak(queue: eventq.Queue, own: list[str], name: str = CANARY, old: str = OLD) -> None:
     """A secret wherever users can put one beside its tag, in tasks of all kinds.
 
-    ``own`` are the tags that the tasks themselves call secret.
+    ``own`` are the tags that the tasks themselves call secret; ``name`` and ``old`` stand in keys.
     """
     queue.limit("smtp", running=1, per="email")
     queue.limit("host", running=1)
@@ -40,22 +40,22 @@ def leak(queue: eventq.Queue, own: list[str]) -> None:
         return {"sent": [task.tags["email"]]}
 
     secret = {"email": CANARY, "copy": f"cc {CANARY}", "deep": {"to": [CANARY]}}
-    queue.new(secret, key=f"sent/{CANARY}", limits=["smtp"], secret=own)
-    queue.new({**secret, "fails": 1}, key=f"failed/{CANARY}", max_retries=0, secret=own)
-    queue.new({"email": OLD}, key=f"moved/{OLD}", delay="1h", secret=own)
-    queue.update(f"moved/{OLD}", tags={"email": CANARY}, by="ada", reason=f"not {OLD}, {CANARY}")
-    with queue.flow(f"flow/{CANARY}") as flow:
-        first = flow.new(secret, key=f"first/{CANARY}", secret=own)
+    queue.new(secret, key=f"sent/{name}", limits=["smtp"], secret=own)
+    queue.new({**secret, "fails": 1}, key=f"failed/{name}", max_retries=0, secret=own)
+    queue.new({"email": OLD}, key=f"moved/{old}", delay="1h", secret=own)
+    queue.update(f"moved/{old}", tags={"email": CANARY}, by="ada", reason=f"not {OLD}, {CANARY}")
+    with queue.flow(f"flow/{name}") as flow:
+        first = flow.new(secret, key=f"first/{name}", secret=own)
         flow.new(secret, after=[first], secret=own)
     queue.run(work, until="idle", signals=False)
     host = {"host": CANARY}
-    queue.new(secret, name="nobody", key=f"held/{CANARY}", limits=host, unique=CANARY, secret=own)
-    queue.new(secret, name="nobody", key=f"next/{CANARY}", limits=host, secret=own)
-    queue.new({"n": 1}, name="nobody", key="behind", after=[f"held/{CANARY}"])
+    queue.new(secret, name="nobody", key=f"held/{name}", limits=host, unique=CANARY, secret=own)
+    queue.new(secret, name="nobody", key=f"next/{name}", limits=host, secret=own)
+    queue.new({"n": 1}, name="nobody", key="behind", after=[f"held/{name}"])
     mail = {"email": CANARY}
-    queue.new(mail, name="paused", key=f"paused/{CANARY}", share=CANARY, secret=own)
-    queue.new(secret, delay="2h", key=f"off/{CANARY}", secret=own)
-    queue.cancel(f"off/{CANARY}", by="ada", reason=f"{CANARY} has asked for it")
+    queue.new(mail, name="paused", key=f"paused/{name}", share=CANARY, secret=own)
+    queue.new(secret, delay="2h", key=f"off/{name}", secret=own)
+    queue.cancel(f"off/{name}", by="ada", reason=f"{CANARY} has asked for it")
     queue.pause(name="paused", tags={"email": CANARY}, by="ada", reason=f"{CANARY} bounces")
     queue.pause(limit="host", value=CANARY, by="ada")
     tags = {"fails": 1} if own else mail

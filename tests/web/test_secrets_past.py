@@ -11,11 +11,12 @@ import pytest
 
 import eventq
 from eventq.archive import archive_events, delete_archived
+from eventq.catalog.catalog import Catalog
 from eventq.replay.points import find_end, find_point
 from eventq.web.access import Right
 from tests.verify.tampering import unguarded
 from tests.web.desk import Desk, MakeDesk
-from tests.web.leaks import CANARY, FORMS, PATIENT_S, asked_of, numbers_of, paths_to
+from tests.web.leaks import CANARY, FORMS, PATIENT_S, asked_of, leak, numbers_of, paths_to
 
 WHAT_IF = ["/what-if?workers=2", "/what-if?limit=smtp&running=1", "/what-if?limit=host&running=2"]
 
@@ -41,6 +42,32 @@ def test_a_secret_leaves_by_no_page_of_the_past(leaky: Desk) -> None:
 
     assert leaky.json("/tasks?at=3")["seq"] == 3
     assert list(leaking(leaky, paths, range(2, last, 11))) == []
+
+
+@pytest.mark.parametrize("has_catalog", [True, False])
+def test_without_the_right_to_values_none_is_told(
+    make_desk: MakeDesk, queue: eventq.Queue, *, has_catalog: bool
+) -> None:
+    """To who may do all else: on no page, at no moment, and by no act; keys are no values."""
+    leak(queue, [], name="one", old="two")
+    if has_catalog:
+        with closing(Catalog.open(queue.log)) as catalog:
+            catalog.catch_up()
+    desk = make_desk()
+    desk.may(*(set(Right) - {Right.VALUES}))
+    numbers, last = numbers_of(desk), queue.log.head().seq
+    named = desk.json("/tasks/sent%2Fone")
+    found = list(leaking(desk, [*asked_of(desk), "/metrics"], range(2, last, 11)))
+    acts = [f"/tasks/{n}/{act}" for n in numbers for act in ("retry", "cancel", "repeat", "update")]
+    acts += [f"/changes/{seq}/undo" for seq in range(1, last + 1)]
+    for path in acts:
+        answer = desk.sent(path, priority="3", reason="why")
+        told = desk.asked(answer.headers.get("location", "/")).text
+        if any(form in f"{answer.text}{told}" for form in FORMS):
+            found.append(path)
+
+    assert named["row"]["key"] == "sent/one"
+    assert found == []
 
 
 @pytest.mark.parametrize("has_folder", [True, False])
