@@ -86,6 +86,7 @@ from eventq.host.clock import Clock, SystemClock
 from eventq.host.loading import check_guarded
 from eventq.host.surroundings import in_thread, running_loop, usable_cores
 from eventq.node.end_watch import EndWatch
+from eventq.node.managing import manage_task
 from eventq.node.node import Node
 from eventq.replay.attempts import PastAttempt, past_attempts
 from eventq.replay.blocking import waits_for
@@ -738,10 +739,7 @@ class Queue:
         return make(orders) if self.tracing is None else self.tracing.making(orders, make)
 
     def _manage(self, key: str, edit: CancelTask | RetryTask | UpdateTask) -> Task:
-        committed = self._node.execute(ManageTask(check_lookup_key(key), edit))
-        # A retry may bring others back with it.
-        own = [each for each in committed.tasks if each and each.number == committed.result.number]
-        return (own[-1] if own else committed.result).as_of(self._node.now())
+        return manage_task(self._node, ManageTask(check_lookup_key(key), edit))
 
     def _give_up(self) -> None:
         """What is left to do once the log is closed."""

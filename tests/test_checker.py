@@ -141,7 +141,7 @@ def test_good_histories_are_accepted(steps: list[Step]) -> None:
 
 BAD: list[tuple[str, list[Step]]] = [
     ("task's number", [(10, 5, Created(PLAIN))]),
-    ("key 'k' is taken", [(10, NEW, Created(PLAIN, "k")), (10, NEW, Created(PLAIN, "k"))]),
+    ("key is taken by task 1", [(10, NEW, Created(PLAIN, "k")), (10, NEW, Created(PLAIN, "k"))]),
     ("created past its expiry", [(10, NEW, Created(PLAIN, expires_at=10))]),
     ("scheduled past", [(10, NEW, Created(PLAIN, scheduled_at=20, expires_at=20))]),
     ("before created", [(10, 1, Cancelled())]),

@@ -13,6 +13,7 @@ import msgspec
 from eventq.core.plain import escaped_json
 from eventq.core.secret_tags import shown_tags
 from eventq.core.task import instant, show_instant
+from eventq.handlers.secret_texts import secrets_in, secrets_of, without
 
 
 def visible(text: str) -> str:
@@ -54,10 +55,18 @@ def tag_text(tags: object, secret: tuple[str, ...] = ()) -> str:
     if not isinstance(tags, dict):
         # No eventq wrote these, but they must be shown.
         return json_text(tags)
+    hidden = secrets_in(tags, secret)
     return " ".join(
-        f"{name}={visible(value)}" if isinstance(value, str) else f"{name}:={json_text(value)}"
+        f"{name}={visible(without(value, hidden))}"
+        if isinstance(value, str)
+        else f"{name}:={without(json_text(value), hidden)}"
         for name, value in shown_tags(tags, secret).items()
     )
+
+
+def starred(text: str, tags_json: bytes, secret: tuple[str, ...]) -> str:
+    """What is said of a task, on one line, with stars for what its secret tags hold."""
+    return visible(without(text, secrets_of(tags_json, secret)))
 
 
 def time_text(at: datetime | int | None) -> str:

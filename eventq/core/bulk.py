@@ -186,6 +186,10 @@ class _Portion:
             return
         try:
             self._change(number, history, last, place)
+        except NotAllowedError as error:
+            # Called by its number: its key may hold what is secret.
+            told = NotAllowedError(error.command, str(number), error.state, holder=error.holder)
+            self.moved_on.append(MovedOn(number, str(told)))
         except EventqError as error:
             self.moved_on.append(MovedOn(number, str(error)))
 
@@ -249,8 +253,8 @@ class _Portion:
     def _reopen(self, task: Task, start: int | None) -> None:
         if task.unique is not None and self.revival.is_taken(task.unique):
             holder = self._projection.holder_of(task.unique)
-            key = "another" if holder is None else holder.key
-            raise NotAllowedError("retry", task.key, task.recorded_state, holder=key)
+            other = "another" if holder is None else str(holder.number)
+            raise NotAllowedError("retry", task.key, task.recorded_state, holder=other)
         start = None if start is None or start <= self._now else start
         age_us = task.policy.max_age_us
         if start is not None and age_us is not None and start >= self._now + age_us:

@@ -156,11 +156,13 @@ def _check_not_given(tags_json: bytes, task: Task) -> None:
 class ManageTask(Struct, frozen=True):
     """Does one of these to the task with this key. The result is the task as it was found.
 
-    Raises TaskNotFoundError, LogTooNewError.
+    Raises TaskNotFoundError, LogTooNewError, and NotAllowedError for a task of other lanes.
     """
 
     key: str
     edit: CancelTask | RetryTask | UpdateTask
+    lanes: frozenset[str] | None = None
+    """Those whose tasks the caller may change; None: all."""
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
@@ -168,6 +170,7 @@ class ManageTask(Struct, frozen=True):
         """See Command.decide."""
         check_understood(projection.unknown)
         task = find_task(projection, past, self.key)
+        _check_lane("change", task, self.lanes)
         edit = self.edit
         if isinstance(edit, RetryTask):
             drafts = edit.events(task, projection, past, now)
@@ -176,6 +179,12 @@ class ManageTask(Struct, frozen=True):
         if task.unique is not None and task.recorded_state in FINAL and drafts:
             _check_free("retry", projection, task, task.unique)
         return Decision(drafts, task)
+
+
+def _check_lane(action: str, task: Task, lanes: frozenset[str] | None) -> None:
+    """Raises NotAllowedError where a task has been moved to a lane that is not the caller's."""
+    if lanes is not None and task.lane not in lanes:
+        raise NotAllowedError(action, task.key, "in a lane that is not yours")
 
 
 def _check_free(action: str, projection: Projection, task: Task, unique: str) -> None:
@@ -188,19 +197,22 @@ def _check_free(action: str, projection: Projection, task: Task, unique: str) ->
 class RepeatTask(Struct, frozen=True):
     """Makes a new task like a final one: all but its key, its instants and its `expires_at`.
 
-    Raises TaskNotFoundError, and NotAllowedError for a task that is open, or where another one that
-    is open has its unique value.
+    Raises TaskNotFoundError, and NotAllowedError for a task that is open or of other lanes, or
+    where another one that is open has its unique value.
     """
 
     key: str
     trace: str | None = None
     """The W3C trace context that it is made in."""
+    lanes: frozenset[str] | None = None
+    """As those of `ManageTask`."""
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
         task = find_task(projection, past, self.key)
+        _check_lane("repeat", task, self.lanes)
         if task.recorded_state not in FINAL:
             raise NotAllowedError("repeat", task.key, state_as_of(task, now))
         if task.unique is not None:

@@ -21,7 +21,7 @@ from eventq.core.newer import check_understood
 from eventq.core.projection import Projection
 from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.schedules import Schedule
-from eventq.core.task import PLAIN_ROUTE, Route
+from eventq.core.task import DEFAULT_LANE, PLAIN_ROUTE, Route
 from eventq.core.values import NODE, Call
 from eventq.errors import ArgumentError
 
@@ -127,28 +127,38 @@ class TickSchedules(Struct, frozen=True):
 class MakeByHand(Struct, frozen=True):
     """Makes tasks of a schedule beside its dues, also while it is paused.
 
-    ``dues`` None: one for now, a trigger. Raises ArgumentError where there is no such schedule, and
-    for tasks that lack the tag of their limit.
+    ``dues`` None: one for now, a trigger. Raises ArgumentError where there is no such schedule, or
+    none whose tasks are of these ``lanes`` (None: of any), and for tasks that lack the tag of their
+    limit.
     """
 
     schedule: str
     dues: tuple[int, ...] | None
     asking: Asking = NOBODY
+    lanes: frozenset[str] | None = None
     unconditional: ClassVar[bool] = False
     leasing: ClassVar[bool] = False
 
     def decide(self, projection: Projection, past: PastTasks, now: int) -> Decision[None]:
         """See Command.decide."""
         check_understood(projection.unknown)
-        known = projection.schedules.get(self.schedule)
-        if known is None:
-            raise ArgumentError("schedule", self.schedule, NAME_EXPECTED)
+        known = known_in(projection, self.schedule, self.lanes)
         hand: Literal["trigger", "backfill"] = "trigger" if self.dues is None else "backfill"
         ticks = _Ticks(projection, past, now)
         for due in (now,) if self.dues is None else self.dues:
             body = Ticked(self.schedule, due, "made", hand=hand, **self.asking.marks)
             ticks.make(known, body)
         return Decision(ticks.drafts, None)
+
+
+def known_in(projection: Projection, name: str, lanes: frozenset[str] | None) -> Schedule:
+    """The schedule of this name, in one of the lanes (None: any). Raises ArgumentError."""
+    known = projection.schedules.get(name)
+    if known is None:
+        raise ArgumentError("schedule", name, NAME_EXPECTED)
+    if lanes is not None and (known.planned.call.lane or DEFAULT_LANE) not in lanes:
+        raise ArgumentError("schedule", name, "one that makes tasks in a lane of yours")
+    return known
 
 
 def definition_hash(wanted: Planned) -> str:

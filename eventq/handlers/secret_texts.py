@@ -43,7 +43,11 @@ def forms_of(value: object) -> Iterable[str]:
 
 def secrets_of(tags_json: bytes, names: tuple[str, ...]) -> list[str]:
     """The values of tags of these names in all their forms, as `without` takes them."""
-    tags = msgspec.json.decode(tags_json) if names else None
+    return secrets_in(msgspec.json.decode(tags_json) if names else None, names)
+
+
+def secrets_in(tags: object, names: tuple[str, ...]) -> list[str]:
+    """The same of tags that are decoded."""
     if not isinstance(tags, dict):
         return []
     found = {form for name in names for form in forms_of(tags.get(name))}

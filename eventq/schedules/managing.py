@@ -20,9 +20,9 @@ from eventq.core.events import Created
 from eventq.core.queue_events import Planned, Ticked, Unplanned
 from eventq.core.schedules import Schedule
 from eventq.core.scheduling import (
-    NAME_EXPECTED,
     EditSchedule,
     MakeByHand,
+    known_in,
     replanned,
 )
 from eventq.core.task import Task, instant
@@ -101,9 +101,12 @@ class QueueSchedules:
         schedule.look()
         return schedule
 
-    def named(self, name: str) -> QueueSchedule:
-        """The schedule of this name, without a look whether there is one."""
-        return QueueSchedule(self._node, name)
+    def named(self, name: str, lanes: frozenset[str] | None = None) -> QueueSchedule:
+        """The schedule of this name, without a look whether there is one.
+
+        With ``lanes`` it is none as soon as it makes tasks in another lane.
+        """
+        return QueueSchedule(self._node, name, lanes)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a schedule of this name."""
@@ -154,9 +157,10 @@ class QueueSchedule:
     Raises ArgumentError once there is no schedule of this name.
     """
 
-    def __init__(self, node: Node, name: str) -> None:
+    def __init__(self, node: Node, name: str, lanes: frozenset[str] | None = None) -> None:
         self.name = name
         self._node = node
+        self._lanes = lanes
 
     @property
     def state(self) -> ScheduleState:
@@ -166,10 +170,7 @@ class QueueSchedule:
     def look(self) -> Schedule:
         """What the log says of it."""
         with self._node.reading() as projection:
-            known = projection.schedules.get(self.name)
-        if known is None:
-            raise ArgumentError("schedule", self.name, NAME_EXPECTED)
-        return known
+            return known_in(projection, self.name, self._lanes)
 
     def next(self, count: int = 5) -> list[datetime]:
         """Its next dues, also while it is paused: so many, or as many as come."""
@@ -266,7 +267,7 @@ class QueueSchedule:
 
         None where its tasks have a unique value, and one that has it is open.
         """
-        command = MakeByHand(self.name, None, check_asking(by, reason, via))
+        command = MakeByHand(self.name, None, check_asking(by, reason, via), self._lanes)
         return self._node.execute(command).tasks[-1]
 
     @overload
@@ -321,7 +322,8 @@ class QueueSchedule:
         portion = max(1, min(PORTION, PORTION_BYTES // size_bytes))
         for begin in range(0, len(dues), portion):
             each = tuple(dues[begin : begin + portion])
-            committed = self._node.execute(MakeByHand(self.name, each, asking))
+            command = MakeByHand(self.name, each, asking, self._lanes)
+            committed = self._node.execute(command)
             after = zip(committed.events, committed.tasks, strict=True)
             made += [task for (_, body), task in after if type(body) is Created and task]
         return made

@@ -165,7 +165,7 @@ class Bounds:
             if isinstance(hold, Scope):
                 problem = "pause", "leased while it is paused"
             else:
-                problem = "limit", f"leased without room in {shown(hold)}"
+                problem = "limit", f"leased without room in limit {shown(hold[0])}"
         for bucket in task.buckets:
             self._running[bucket] = self._running.get(bucket, 0) + 1
             said = self.limits.get(bucket[0])

@@ -11,7 +11,7 @@ from typing import Literal
 
 from eventq.core.commits import Commit
 from eventq.core.events import Created
-from eventq.errors import LogCorruptError, shown
+from eventq.errors import LogCorruptError
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.links import FLOW_MARK
 from eventq.verify.terms import Past, Report
@@ -64,7 +64,7 @@ def _tell_twins(seqs: list[int], past: Past, report: Report) -> None:
         if key is None:
             continue
         if key in taken:
-            report(seq, "key", f"key {shown(key)} is taken by task {taken[key]}")
+            report(seq, "key", f"its key is taken by task {taken[key]}")
         taken.setdefault(key, seq)
 
 
@@ -110,7 +110,7 @@ class Indexes:
             found = keys
         for key, seq in keys.items():
             if found.get(key) != seq:
-                report(seq, "index", f"the index of keys says {found.get(key)} of {shown(key)}")
+                report(seq, "index", f"the index of keys says {found.get(key)} for its key")
         self._keys = {}
 
     def tidy(self, report: Report) -> None:

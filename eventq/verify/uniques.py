@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from eventq.errors import shown
 from eventq.verify.seen import Seen
 from eventq.verify.terms import BrokenError
 
@@ -19,8 +18,7 @@ class Uniques:
             return
         other = self._open.setdefault(task.unique, task.number)
         if other != task.number:
-            problem = f"task {other} is open and has the unique value {shown(task.unique)}, too"
-            raise BrokenError("unique", problem)
+            raise BrokenError("unique", f"task {other} is open and has the unique value, too")
 
     def free(self, task: Seen) -> None:
         """The task is open no more, or nothing more is said of it."""

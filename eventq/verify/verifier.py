@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from eventq.core.commits import KIND_OF, Commit, Unknown
 from eventq.core.queue_events import Followed, Joined, Planned
-from eventq.errors import ArgumentError, LogCorruptError, shown
+from eventq.errors import ArgumentError, LogCorruptError
 from eventq.eventlog.contract import EventLog, Head
 from eventq.verify.anchor import Anchor, AnchorWatch
 from eventq.verify.bodies import ReadBody, read_bodies
@@ -251,7 +251,7 @@ class Verification:
                 or type(bodies[seq - commit.first]) not in NOT_READ
             ]
             if keyed != told:
-                problem = f"the commit's keys {shown(commit.keys)} are not {shown(dict(keyed))}"
+                problem = "the commit's keys are not those that its events have"
                 self._report(commit.first, "key", problem)
             for key, seq in keyed:
                 self._keys.add(key, seq)

@@ -13,13 +13,25 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from eventq.core.asking import Asking, check_asking
 from eventq.core.commits import KIND_OF, decode_at
 from eventq.core.events import ByHand, Cancelled, Retried, Updated
+from eventq.core.manage import (
+    CancelTask,
+    ManageTask,
+    RepeatTask,
+    RetryTask,
+    UpdateTask,
+    make_update,
+)
 from eventq.core.queue_events import Limited, Paused, Resumed
 from eventq.core.rule_options import ScopeOptions
 from eventq.core.task import Task
 from eventq.core.values import NODE, Scope, Via
 from eventq.errors import ArgumentError, KeyConflictError
+from eventq.handlers.tracing import repeated
+from eventq.node.managing import manage_task
+from eventq.node.node import Node
 from eventq.queue import Queue
 from eventq.replay.fold import commits_of, stored_kind, task_of
 from eventq.replay.points import Point
@@ -72,6 +84,8 @@ class Acting(Struct, frozen=True):
     """Who acts, on what, with which form."""
 
     queue: Queue
+    node: Node
+    """The queue's."""
     checking: Checking
     person: Person
     path: Mapping[str, str]
@@ -95,6 +109,15 @@ class Acting(Struct, frozen=True):
         """Who acts, why and by what way, for the log."""
         reason = self.form.get("reason", "")
         return {"by": self.by, "reason": reason, "via": self.person.via}
+
+    @property
+    def asking(self) -> Asking:
+        """The same, checked. Raises ArgumentError."""
+        return check_asking(**self.marks)
+
+    def manage(self, task: Task, edit: CancelTask | RetryTask | UpdateTask) -> Task:
+        """Does this to the task, unless it has been moved to a lane of others meanwhile."""
+        return manage_task(self.node, ManageTask(task.key, edit, self.person.lanes))
 
     def task(self) -> tuple[Task, str]:
         """The task that the form is about, unless it has moved on; and what it is called here.
@@ -191,7 +214,7 @@ def task_path(key: str) -> str:
 def retry_task(acting: Acting) -> Done:
     """Makes a task ready now, or reopens it."""
     found, name = acting.task()
-    task = acting.queue.retry(found.key, **acting.marks)
+    task = acting.manage(found, RetryTask(acting.asking))
     undo = acting.done_at(Retried, Updated, number=task.number)
     return Done(f"Task {name} is {task.state} again.", task_path(name), undo)
 
@@ -199,7 +222,7 @@ def retry_task(acting: Acting) -> Done:
 def cancel_task(acting: Acting) -> Done:
     """Calls a task off."""
     found, name = acting.task()
-    task = acting.queue.cancel(found.key, **acting.marks)
+    task = acting.manage(found, CancelTask(acting.asking))
     undo = acting.done_at(Cancelled, number=task.number)
     return Done(f"Task {name} is {task.state}.", task_path(name), undo)
 
@@ -211,15 +234,15 @@ def update_task(acting: Acting) -> Done:
     lane = optional(form, "lane")
     if lane is not None:
         acting.check_lane(lane)
-    acting.queue.update(
-        task.key,
+    edit = make_update(
+        acting.asking,
         priority=number_of(form, "priority"),
         tags=acting.tags_for(task),
         delay=optional(form, "delay"),
         scheduled_at=_scheduled_at(form),
         lane=lane,
-        **acting.marks,
     )
+    acting.manage(task, edit)
     undo = acting.done_at(Updated, number=task.number)
     words = f"Task {name} is {'changed' if undo else 'as it was: nothing was to change'}."
     return Done(words, task_path(name), undo)
@@ -228,7 +251,8 @@ def update_task(acting: Acting) -> Done:
 def repeat_task(acting: Acting) -> Done:
     """Makes a new task like a final one; no event of it says who did that, or why."""
     old, name = acting.task()
-    task = acting.queue.repeat(old.key)
+    repeat = RepeatTask(old.key, lanes=acting.person.lanes)
+    task = repeated(repeat, acting.node.execute, acting.queue.tracing, acting.queue.get)
     made = acting.name_of(task)
     return Done(f"Task {made} is made like task {name}.", task_path(made))
 
@@ -266,9 +290,12 @@ def pause(acting: Acting) -> Done:
     """Has no task of a scope leased."""
     scope = _scope(acting)
     acting.check_lane(scope.get("lane"))
+    cancels = "cancel_running" in acting.form
+    if cancels:
+        acting.check_right(Right.CANCEL)
     acting.queue.pause(
         until=optional(acting.form, "until"),
-        cancel_running="cancel_running" in acting.form,
+        cancel_running=cancels,
         **acting.marks,
         **scope,
     )

@@ -114,6 +114,9 @@ def undo_change(acting: Acting) -> Done:
         rights = frozenset({Right.UNDO, *_rights_of(acting, position)})
         kept = KeptPlan(plan, acting.person, f"what change {position} has changed", rights)
         return Done("", f"/plans/{acting.plans.put(kept)}")
+    if isinstance(plan, RulePlan) and isinstance(plan.before, Planned):
+        # It would make its tasks in the lane that it had before.
+        acting.check_lane(plan.before.call.lane or "default")
     done = plan.apply(**acting.marks)
     if not done.changed:
         why = "; ".join(each.why for each in done.moved_on[:NAMED]) or "it has moved on"
@@ -124,7 +127,9 @@ def undo_change(acting: Acting) -> Done:
 def finish_change(acting: Acting) -> Done:
     """Makes what is left of a change to many that broke off."""
     position = position_in(acting)
-    for right in _rights_of(acting, position):
+    _, _, body = find_event(acting.queue.log, position)
+    is_undo = isinstance(body, Bulk) and body.action == "undo"
+    for right in [*_rights_of(acting, position), *([Right.UNDO] if is_undo else [])]:
         acting.check_right(right)
     acting.check_lane(None)
     done = acting.queue.finish_bulk(position)

@@ -70,9 +70,10 @@ def backfill_schedule(acting: Acting) -> Done:
 
 
 def _schedule(acting: Acting) -> QueueSchedule:
-    found = acting.queue.schedules.named(acting.path["name"])
-    acting.check_lane(found.look().planned.call.lane or "default")
-    return found
+    schedules, name = acting.queue.schedules, acting.path["name"]
+    acting.check_lane(schedules.named(name).look().planned.call.lane or "default")
+    # It may be planned anew meanwhile.
+    return schedules.named(name, acting.person.lanes)
 
 
 def _span(form: Mapping[str, str]) -> tuple[datetime, datetime]:

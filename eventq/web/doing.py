@@ -73,6 +73,7 @@ def _run(
     veil = console.veil(person)
     acting = Acting(
         queue=console.queue,
+        node=console.node,
         checking=console.checking,
         person=person,
         path=path,

@@ -6,14 +6,17 @@ and finds nothing: whoever could try keys could find out what they hold.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
 from msgspec import UNSET
 
 from eventq.audit.lookup import read_history
 from eventq.catalog.record import TaskRecord
 from eventq.core.commits import Event
 from eventq.core.events import Created, Reopening, Retried, Updated
+from eventq.core.moves import fold_events
 from eventq.core.task import Task
 from eventq.errors import EventqError, TaskNotFoundError, shown
 from eventq.eventlog.contract import EventLog
@@ -87,16 +90,22 @@ def names_for(
 ) -> Mapping[str, str]:
     """What stands for those of the tasks' keys in the texts that are not shown."""
     said = "\0".join(texts)
-    found = [task for task in tasks if (veil.redact or task.secret) and task.key in said]
+    told = [task for task in tasks if task.key in said]
+    found = [task for task in told if veil.redact or task.secret]
     hidden = veils_of(log, by_number(found), veil)
     names = {task.key: hidden(task.number).key(task.key, task.number) for task in found}
+    for task in told:
+        if not veil.sees(task.lane):
+            # Such a task is named with its handler, too.
+            names |= dict.fromkeys([task.key, f"{task.key} ({task.name})"], str(task.number))
     return {key: name for key, name in names.items() if name != key}
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
     """A text with names in the place of keys; the longest first, since one may hold another."""
     for key in sorted(names, key=len, reverse=True):
-        text = text.replace(key, names[key])
+        # A short key may be a part of our words.
+        text = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", names[key], text)
     return text
 
 
@@ -110,7 +119,8 @@ def told_error(log: EventLog, error: EventqError, text: str, veil: Veil) -> str:
             history = read_history(log, key)
         except EventqError:
             continue
-        if hides_key(history, key, veil):
+        task = fold_events(log.namespace, history)
+        if hides_key(history, key, veil) or (task is not None and not veil.sees(task.lane)):
             text = text.replace(shown(key), str(history[0].task))
     return text
 
@@ -139,8 +149,11 @@ def _joined(said: list[SaidTags]) -> tuple[list[bytes], set[str]]:
 def _veil_by(task: AnyTask | None, history: list[Event], veil: Veil) -> TaskVeil:
     said = list(_tags_in(history))
     if task is not None:
-        is_whole = bool(history) and isinstance(history[0].body, Created)
-        if isinstance(task, TaskRecord) and task.secret and not is_whole:
-            return veil.of_archived(task.secret)
         said.append((task.tags_json, task.secret))
-    return veil.of_tags(*_joined(said))
+    texts, secret = _joined(said)
+    if history and isinstance(history[0].body, Created):
+        return veil.of_tags(texts, secret)
+    # What its tags were before is archived.
+    if task is None or secret or veil.secrets_in([msgspec.json.decode(each) for each in texts]):
+        return veil.of_archived(secret)
+    return veil.of_tags(texts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -142,6 +143,48 @@ def test_no_text_has_what_a_secret_tag_holds(cli: Cli) -> None:
     assert "token=(secret)" in told
     assert "n:=1" in told
     assert {line for line, text in said.items() if VALUE in text or OLD in text} == set()
+
+
+def test_what_else_holds_a_secret_has_stars(cli: Cli) -> None:
+    """Unique values, shares, limits and other tags of the task; not its key, nor what it gave."""
+    with eventq.Queue(cli.url, workers=1) as queue:
+        queue.limit("mail", running=1, per="token")
+        queue.fair(per="token")
+        tags = {"token": VALUE, "copy": f"cc {VALUE}", "deep": [VALUE]}
+        own: dict[str, Any] = {"secret": SECRET, "unique": VALUE, "exclusive": [VALUE]}
+        queue.new(tags, key=f"one/{VALUE}", limits=["mail"], **own)
+        queue.run(lambda _ctx, _task: {"sent": VALUE}, until="idle", signals=False)
+        queue.new(tags, key="two", name="nobody", share=VALUE, limits={"host": VALUE}, **own)
+        queue.pause(limit="host", value=VALUE, by="ada")
+        queue.new(tags, key="off", delay="1h", **{**own, "unique": "off"})
+        queue.cancel("off", by="ada", reason=f"for {VALUE}")
+    asked = [
+        "ls",
+        "show two",
+        "show off",
+        "history off",
+        "history two",
+        "tail",
+        "state two",
+        "why two",
+        "replay",
+    ]
+    said = {words: cli.ok(*words.split()) for words in asked}
+    for words in ("tail", "replay"):
+        said[words] = "\n".join(each for each in said[words].splitlines() if "\ttwo\t" in each)
+    done = cli.ok("show", f"one/{VALUE}")
+
+    assert {words for words, text in said.items() if VALUE in text} == set()
+    assert 'copy=cc *** deep:=["***"]' in said["ls"]
+    assert "pause of limit host of ***" in said["ls"]
+    assert "the only open one of ***" in said["history two"]
+    assert "exclusive of ***, host of ***" in said["show two"]
+    assert "for ***" in said["show off"]
+    assert "for ***" in said["history off"]
+    assert [line for line in done.splitlines() if VALUE in line] == [
+        f"key\tone/{VALUE}",
+        f'result\t{{"sent":"{VALUE}"}}',
+    ]
 
 
 def test_json_is_what_the_log_has(cli: Cli) -> None:

@@ -25,7 +25,8 @@ from eventq.core.events import (
     Reopening,
     Retried,
 )
-from eventq.core.values import ErrorInfo, Policy, ProcessExit
+from eventq.core.queue_events import Limited
+from eventq.core.values import NODE, Bucket, ErrorInfo, Policy, ProcessExit
 from eventq.errors import ArgumentError
 from eventq.eventlog import Head, open_log
 from eventq.eventlog.memory import MemoryLog
@@ -222,7 +223,36 @@ def test_a_key_given_twice_is_found(tmp_path: Path) -> None:
         [finding] = verify(log).findings
 
     assert (finding.seq, finding.rule) == (22, "key")
-    assert finding.problem == "key 'order:1' is taken by task 1"
+    assert finding.problem == "its key is taken by task 1"
+
+
+def test_no_finding_quotes_what_users_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys, unique values and values of limits may be secret; the position leads to them."""
+    held = Created(PLAIN, "c4n4ry", limits=(Bucket("smtp", "c4n4ry"),), unique="c4n4ry")
+    leased: list[Draft] = [(2, Leased(1, "n", 30)), (3, Leased(1, "n", 30))]
+    limited = Limited("smtp", running=1, per="to")
+    commits = [
+        replace(sealed([(NODE, limited), (NEW, held)]), keys={"c4n4ry": 1}),
+        sealed([(NEW, replace(held, unique=None))], first=3),
+        sealed(leased, first=4),
+        sealed([(NEW, replace(held, limits=()))], first=6),
+    ]
+    url = write_file(tmp_path / "log", resealed(commits))
+    with closing(open_log(url)) as log:
+        monkeypatch.setattr(log, "find_keys", lambda keys: dict.fromkeys(keys, 7))
+        findings = verify(log, indexes="full", limit=100).findings
+
+    assert [each.problem for each in findings] == [
+        "the commit's keys are not those that its events have",
+        "its key is taken by task 2",
+        "it has no rank",
+        "task 3: leased without room in limit 'smtp'",
+        "task 2 is open and has the unique value, too",
+        "its key is taken by task 2",
+        "the index of keys says 7 for its key",
+    ]
 
 
 @pytest.mark.parametrize(

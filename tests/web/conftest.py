@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import eventq
+from eventq.catalog.catalog import Catalog
 from tests.web.desk import Desk, MakeDesk, fill
+from tests.web.leaks import CANARY, PATIENT_S, leak
 
 
 @pytest.fixture
@@ -44,3 +48,30 @@ def full(make_desk: MakeDesk, queue: eventq.Queue) -> Desk:
     """A console over a queue with a past."""
     fill(queue)
     return make_desk()
+
+
+@pytest.fixture(params=["redact", "own", "own, no catalog"])
+def leaky(
+    make_desk: MakeDesk, queue: eventq.Queue, request: pytest.FixtureRequest
+) -> Iterator[Desk]:
+    """A console that is to hide the tag, over such a queue; one of its tasks runs."""
+    is_told = request.param == "redact"
+    leak(queue, [] if is_told else ["email"])
+    if request.param != "own, no catalog":
+        with closing(Catalog.open(queue.log)) as catalog:
+            catalog.catch_up()
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def stay(ctx: eventq.Context, task: eventq.Task) -> None:
+        ctx.progress(1, 3, f"stays with {task.tags['email']}")
+        begun.set()
+        goes_on.wait(PATIENT_S)
+
+    queue.resume(limit="host", value=CANARY)
+    run = threading.Thread(target=lambda: queue.run(stay, names=["nobody"], signals=False))
+    run.start()
+    begun.wait(PATIENT_S)
+    yield make_desk(redact=["email"] if is_told else [])
+    goes_on.set()
+    queue.stop()
+    run.join(PATIENT_S)

@@ -6,13 +6,11 @@ import asyncio
 import json
 import logging
 import re
-import threading
-from collections.abc import Iterator
 from contextlib import closing
 from html import unescape
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 import pytest
@@ -20,115 +18,20 @@ import pytest
 import eventq
 from eventq.archive import archive_events, delete_archived
 from eventq.catalog.catalog import Catalog
-from eventq.core.task import TaskState
 from eventq.web.access import Right
 from eventq.web.live import Beat, Watcher
-from eventq.web.pages.tasks import COLUMNS, ORDERS
-from eventq.web.routes import PAGES
 from eventq.web.showing import HIDDEN
 from tests.web.desk import Desk, MakeDesk
-
-CANARY = "c4n4ry+<ada>@example.org"
-OLD = "0ld-canary"
-FORMS = {CANARY, OLD, quote(CANARY), quote(CANARY, safe=""), quote_plus(CANARY)}
-FORMS |= {CANARY.replace("<", "&lt;").replace(">", "&gt;"), "c4n4ry"}
-LINK = re.compile(r'href="(/[^"#]*)"')
-LEAST_PAGES = 300
-PATIENT_S = 60.0
-
-
-def leak(queue: eventq.Queue, own: list[str]) -> None:
-    """A secret wherever users can put one beside its tag, in tasks of all kinds.
-
-    ``own`` are the tags that the tasks themselves call secret.
-    """
-    queue.limit("smtp", running=1, per="email")
-    queue.limit("host", running=1)
-    queue.fair(per="email", weights={CANARY: 3})
-
-    def work(ctx: eventq.Context, task: eventq.Task) -> object:
-        ctx.log.info("to %s", task.tags["email"])
-        ctx.progress(1, 2, f"writes to {task.tags['email']}")
-        ctx.save({"to": task.tags["email"]})
-        if task.tags.get("fails"):
-            raise ConnectionError(f"{task.tags['email']} is not there")
-        return {"sent": [task.tags["email"]]}
-
-    secret = {"email": CANARY, "copy": f"cc {CANARY}", "deep": {"to": [CANARY]}}
-    queue.new(secret, key=f"sent/{CANARY}", limits=["smtp"], secret=own)
-    queue.new({**secret, "fails": 1}, key=f"failed/{CANARY}", max_retries=0, secret=own)
-    queue.new({"email": OLD}, key=f"moved/{OLD}", delay="1h", secret=own)
-    queue.update(f"moved/{OLD}", tags={"email": CANARY}, by="ada", reason=f"not {OLD}, {CANARY}")
-    with queue.flow(f"flow/{CANARY}") as flow:
-        first = flow.new(secret, key=f"first/{CANARY}", secret=own)
-        flow.new(secret, after=[first], secret=own)
-    queue.run(work, until="idle", signals=False)
-    host = {"host": CANARY}
-    queue.new(secret, name="nobody", key=f"held/{CANARY}", limits=host, unique=CANARY, secret=own)
-    queue.new(secret, name="nobody", key=f"next/{CANARY}", limits=host, secret=own)
-    queue.new({"n": 1}, name="nobody", key="behind", after=[f"held/{CANARY}"])
-    mail = {"email": CANARY}
-    queue.new(mail, name="paused", key=f"paused/{CANARY}", share=CANARY, secret=own)
-    queue.new(secret, delay="2h", key=f"off/{CANARY}", secret=own)
-    queue.cancel(f"off/{CANARY}", by="ada", reason=f"{CANARY} has asked for it")
-    queue.pause(name="paused", tags={"email": CANARY}, by="ada", reason=f"{CANARY} bounces")
-    queue.pause(limit="host", value=CANARY, by="ada")
-    tags = {"fails": 1} if own else mail
-    queue.select(tags=tags, state="expired").retry().apply(by="ada", reason="bulk")
-
-
-@pytest.fixture(params=["redact", "own", "own, no catalog"])
-def leaky(
-    make_desk: MakeDesk, queue: eventq.Queue, request: pytest.FixtureRequest
-) -> Iterator[Desk]:
-    """A console that is to hide the tag, over such a queue; one of its tasks runs."""
-    is_told = request.param == "redact"
-    leak(queue, [] if is_told else ["email"])
-    if request.param != "own, no catalog":
-        with closing(Catalog.open(queue.log)) as catalog:
-            catalog.catch_up()
-    begun, goes_on = threading.Event(), threading.Event()
-
-    def stay(ctx: eventq.Context, task: eventq.Task) -> None:
-        ctx.progress(1, 3, f"stays with {task.tags['email']}")
-        begun.set()
-        goes_on.wait(PATIENT_S)
-
-    queue.resume(limit="host", value=CANARY)
-    run = threading.Thread(target=lambda: queue.run(stay, names=["nobody"], signals=False))
-    run.start()
-    begun.wait(PATIENT_S)
-    yield make_desk(redact=["email"] if is_told else [])
-    goes_on.set()
-    queue.stop()
-    run.join(PATIENT_S)
-
-
-def numbers_of(desk: Desk) -> list[int]:
-    """All tasks of the queue."""
-    return [event.seq for event in desk.queue.events() if event.kind == "created"]
-
-
-def asked_of(desk: Desk) -> list[str]:
-    """Every page and file, each task and flow by its number, and lists in every order."""
-    last = desk.queue.log.head().seq
-    numbers = numbers_of(desk)
-    paths = [page.path for page in PAGES if "{" not in page.path]
-    paths += [f"/tasks/{n}{end}" for n in numbers for end in ("", "/why")]
-    paths += [f"/flows/{n}" for n in numbers]
-    paths += [f"/tasks?order={order}&columns={','.join(COLUMNS)}" for order in ORDERS]
-    paths += [f"/tasks?state={state}&limit=500" for state in sorted(map(str, TaskState))]
-    paths += [f"/compare?a={n}&b={last}" for n in range(1, last, 5)]
-    paths += [f"/compare?task={one}&other={two}" for one in numbers for two in numbers[:2]]
-    paths += [f"/changes?parts=true&task={n}" for n in numbers]
-    return paths
-
-
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the console has logged, with all fields."""
-    found = [str(vars(each)) for each in caplog.records if each.name == "eventq.web"]
-    assert found
-    return found
+from tests.web.leaks import (
+    CANARY,
+    FORMS,
+    LEAST_PAGES,
+    LINK,
+    PATIENT_S,
+    asked_of,
+    logged,
+    numbers_of,
+)
 
 
 def test_a_secret_leaves_by_no_page(leaky: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from eventq.audit import QueueState, Step, Why
 from eventq.cli.output import Listing, Pairs
-from eventq.cli.text import short, time_text, visible
+from eventq.cli.text import short, starred, time_text, visible
 from eventq.cli.views.fields import TaskAtPoint
 from eventq.cli.views.tasks import (
     VALUE_CHARACTERS,
@@ -47,7 +49,8 @@ def task_at_pairs(shown: TaskAtPoint) -> Pairs:
 def why_pairs(why: Why) -> Pairs:
     """An answer of `why`, as names and values."""
     task = why.task
-    words = [short(visible(text), REASON_CHARACTERS) for text in (why.verdict, *why.notes)]
+    hidden = partial(starred, tags_json=task.tags_json, secret=task.secret)
+    words = [short(hidden(text), REASON_CHARACTERS) for text in (why.verdict, *why.notes)]
     return [
         ("key", task.key),
         ("number", task.number),
@@ -96,7 +99,8 @@ def nodes_at(now: int) -> Listing:
 
 def _step_text(step: Step) -> str:
     """The reason, and what the event says that the reason does not, on one line."""
-    reason = short(visible(step.reason), REASON_CHARACTERS)
+    hidden = starred(step.reason, step.task.tags_json, step.task.secret)
+    reason = short(hidden, REASON_CHARACTERS)
     content = short(_content(step.event), VALUE_CHARACTERS)
     return f"{reason}; {content}" if content else reason
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from eventq.audit.phrases import (
     ticked_words,
 )
 from eventq.cli.output import Listing, Pairs, cell
-from eventq.cli.text import json_text, short, tag_text, time_text, visible, visible_lines
+from eventq.cli.text import json_text, short, starred, tag_text, time_text, visible, visible_lines
 from eventq.cli.views.fields import ListedTask
 from eventq.cli.words import STATES
 from eventq.core.commits import Unknown
@@ -70,6 +71,7 @@ RULES = ("limits", "pauses", "schedules")
 def task_pairs(task: Task) -> Pairs:
     """Everything about a task, as names and values."""
     policy, error = task.policy, task.last_error
+    hidden = partial(starred, tags_json=task.tags_json, secret=task.secret)
     most_retries = "any number" if policy.max_retries is None else policy.max_retries
     pairs = [
         ("key", task.key),
@@ -100,9 +102,9 @@ def task_pairs(task: Task) -> Pairs:
         ("flow", task.flow),
         ("role", None if task.flow is None else task.role),
         ("cause", task.cause),
-        ("limits", buckets_text(task.buckets) or None),
-        ("share", task.share),
-        ("unique", task.unique),
+        ("limits", hidden(buckets_text(task.buckets)) or None),
+        ("share", task.share and hidden(task.share)),
+        ("unique", task.unique and hidden(task.unique)),
         ("needs", ", ".join(task.needs) or None),
         ("lapses in a row", task.lapses or None),
         ("lapses allowed", policy.max_lapses),
@@ -112,7 +114,7 @@ def task_pairs(task: Task) -> Pairs:
         ("saved", None if task.saved_json is None else json_text(task.saved)),
         ("unknown", None if task.newer is None else newer_text(task.newer)),
         ("worker", task.worker),
-        ("reason", task.final_reason or None),
+        ("reason", hidden(task.final_reason or "") or None),
         ("result", None if task.result_json is None else json_text(task.result)),
         ("result missing", task.result_missing),
         ("last error", None if error is None else error_text(error)),
@@ -225,6 +227,7 @@ def event_text(event: Event) -> str:
 
 
 def _created(body: Created) -> str:
+    hidden = partial(starred, tags_json=bytes(body.tags), secret=body.secret)
     facts = [
         ("key", body.key and visible(body.key)),
         ("", body.name and visible(body.name)),
@@ -232,10 +235,10 @@ def _created(body: Created) -> str:
         ("priority", str(body.priority)),
         ("for", body.scheduled_at and time_text(body.scheduled_at)),
         ("until", body.expires_at and time_text(body.expires_at)),
-        ("unique", body.unique and visible(body.unique)),
+        ("unique", body.unique and hidden(body.unique)),
         ("needs", visible(" ".join(body.needs))),
-        ("limits", buckets_text(body.limits)),
-        ("share", body.share and visible(body.share)),
+        ("limits", hidden(buckets_text(body.limits))),
+        ("share", body.share and hidden(body.share)),
         ("like task", body.repeats and str(body.repeats)),
         ("by schedule", body.schedule and visible(body.schedule)),
         ("due", body.due and time_text(body.due)),
@@ -243,9 +246,8 @@ def _created(body: Created) -> str:
         ("trace", body.trace and visible(body.trace)),
     ]
     parts = [f"{name} {text}".lstrip() for name, text in facts if text]
-    parts += link_parts(body)
-    tags = tag_text(msgspec.json.decode(body.tags), body.secret)
-    return ", ".join([*parts, tags] if tags else parts)
+    parts += [*link_parts(body), tag_text(msgspec.json.decode(body.tags), body.secret)]
+    return ", ".join(filter(None, parts))
 
 
 def result_text(body: Completed) -> str:
@@ -387,7 +389,8 @@ def _due(task: Task) -> str:
 
 
 def _waits_for(listed: ListedTask) -> str:
-    return _due(listed.task) if listed.waits_for is None else visible(listed.waits_for)
+    task = listed.task
+    return starred(listed.waits_for or _due(task), task.tags_json, task.secret)
 
 
 def _last_error(task: Task) -> str:

@@ -295,7 +295,8 @@ def _told(sight: Sight, change: AskedChange, found: ChangesFound, rules: RuleVei
         what = f"{body.action} {body.count:,} {tasks}"
         return ToldChange(what, own, many, is_seen=veil.lanes is None)
     own = rules.about(body.scope) if isinstance(body, Paused | Resumed) else plain
-    return ToldChange(_rule_words(body, rules), own, is_seen=_is_seen(body, veil))
+    is_seen = _is_seen(sight, change.seq, body, veil)
+    return ToldChange(_rule_words(body, rules), own, is_seen=is_seen)
 
 
 def _selected_tags(selector: str) -> dict[str, Any]:
@@ -305,13 +306,19 @@ def _selected_tags(selector: str) -> dict[str, Any]:
     return tags
 
 
-def _is_seen(body: object, veil: Veil) -> bool:
+def _is_seen(sight: Sight, seq: int, body: object, veil: Veil) -> bool:
     """Whether a rule is of a lane that is theirs to see; one of no lane is everybody's."""
+    if veil.lanes is None:
+        return True
     if isinstance(body, Paused | Resumed):
         return body.scope.lane is None or veil.sees(body.scope.lane)
     if isinstance(body, Planned):
         return veil.sees(body.call.lane or "default")
-    return True
+    if isinstance(body, Ticked):
+        # What it has made stands right behind it.
+        [*made] = records_of(sight.log, {seq + 1: None}, sight.point)
+        return body.outcome == "made" and any(veil.sees(each.lane) for each in made)
+    return not isinstance(body, Unplanned)
 
 
 def _rule_words(body: object, rules: RuleVeil) -> str:

@@ -123,7 +123,9 @@ def _points(sight: Sight, question: CompareQuestion, veil: Veil) -> PointsModel:
     found = diff_points(sight.log, before, after)
     tasks = []
     shown = found.open.tasks[:TASKS_SHOWN]
-    hidden = veils_of(sight.log, dict.fromkeys(each.number for each in shown), veil)
+    now = sight.tasks()
+    known = {each.number: now.get(each.number) or found.elsewhere.get(each.key) for each in shown}
+    hidden = veils_of(sight.log, known, veil)
     for each in shown:
         end = found.elsewhere.get(each.key)
         row = _changed_task(each, end, hidden(each.number))
