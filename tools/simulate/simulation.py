@@ -27,6 +27,7 @@ from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
 from tools.simulate.folds import check_nodes
 from tools.simulate.hosts import Host, HostPlan
+from tools.simulate.once import Once
 from tools.simulate.workloads import FEATURES, Workloads, lengths_of
 from tools.simulate.world import Finding, PlaceClock, World
 
@@ -111,6 +112,7 @@ class Simulation:
         self.drained_seq = 0
         """Up to here followers have had time to come."""
         self._is_interloping = False
+        self._once = Once()
         world.interlope, world.rouse = self._interlope, self._rouse
         world.on_commit = self._wake_watchers
 
@@ -129,7 +131,8 @@ class Simulation:
         """
         cascade.REVIVED_BYTES, plan.PORTION = self._revived_bytes, self._portion
         try:
-            return self._play(steps, turns, skipped)
+            with self._once.shared():
+                return self._play(steps, turns, skipped)
         finally:
             cascade.REVIVED_BYTES, plan.PORTION = REVIVED_BYTES, PORTION
             commit_plan._ids.seed()  # noqa: SLF001 - by chance again
@@ -144,9 +147,10 @@ class Simulation:
         findings = world.found
         taken = calm_turns = 0
         most = MOST_TURNS * steps if turns is None else turns
+        working = [host for host in self.hosts if host.plan.workload is not None]
         try:
             while self.turn < most and (turns is not None or world.happenings < steps):
-                if all(host.is_retired for host in self.hosts if host.plan.workload is not None):
+                if all(host.is_retired for host in working):
                     break
                 self.turn = taken = self.turn + 1
                 if self.turn not in skipped:
@@ -339,7 +343,8 @@ class Simulation:
                 self._judge_orphans()
         self._go_on()
         appended = self.world.appended
-        if any(any(each.commit.tasks) for each in appended[self._appended_count :]):
+        new = appended[self._appended_count :]
+        if new and any(any(each.commit.tasks) for each in new):
             self._last_turn, self._idle_us = self.turn, 0
         elif self.turn - self._last_turn >= IDLE_TURNS:
             self._last_turn = self.turn
