@@ -180,7 +180,7 @@ class Pending:
         ready = self.ready.get(route)
         # As in `rank`, without a call for each.
         ranks = [(-task.priority, task.scheduled_at_us, task.number) for task in tasks]
-        if ready is None or ready[:count] != ranks:
+        if ready is None or not ready.begin_with(ranks):
             for task in tasks:
                 self.remove(task)
             return

@@ -50,29 +50,42 @@ class ShortList(SortedList[T]):
 
     def add(self, value: T) -> None:
         """As its base does, in less time while all stand in one piece that stays one."""
-        if len(self._lists) == 1 and self._len < FEW:
-            piece = self._lists[0]
-            insort(piece, value)
-            self._maxes[0] = piece[-1]
-            self._len += 1
+        lists = self._lists
+        if not lists:
+            lists.append([value])
+            self._maxes.append(value)
+        elif len(lists) == 1 and self._len < FEW:
+            insort(lists[0], value)
+            self._maxes[0] = lists[0][-1]
         else:
             super().add(value)
+            return
+        self._len += 1
 
     def remove(self, value: T) -> None:
-        """As its base does, in less time while all stand in one piece and others are left."""
-        if len(self._lists) == 1 and self._len > 1:
-            piece = self._lists[0]
-            place = bisect_left(piece, value)
-            if place < len(piece) and piece[place] == value:
-                del piece[place]
-                self._maxes[0] = piece[-1]
-                self._len -= 1
-                return
-        super().remove(value)
+        """As its base does, in less time while all stand in one piece."""
+        lists = self._lists
+        piece = lists[0] if len(lists) == 1 else []
+        place = bisect_left(piece, value)
+        if place == len(piece) or piece[place] != value:
+            super().remove(value)
+            return
+        del piece[place]
+        if piece:
+            self._maxes[0] = piece[-1]
+        else:
+            del lists[0], self._maxes[0]
+        self._len -= 1
 
 
 class Ranks(ShortList[Rank]):
     """Ranks in their order, which lose their beginning at once."""
+
+    def begin_with(self, ranks: list[Rank]) -> bool:
+        """Whether these are the first ones."""
+        count = len(ranks)
+        piece = self._lists[0] if self._lists else []
+        return (piece if count <= len(piece) else self)[:count] == ranks
 
     def drop_first(self, count: int) -> None:
         """Removes the first ``count``, or all if there are no more."""

@@ -93,6 +93,8 @@ class MemoryLog:
             if not commits or commits[-1].last <= after:
                 return []
             index = bisect.bisect_right(commits, after + 1, key=_first_of) - 1
+            if commits[-1].last - commits[index].first < limit:
+                return commits[index:]
             found: list[Commit] = []
             for commit in commits[index : index + limit]:
                 found.append(commit)
