@@ -1,8 +1,8 @@
 """What all processes of one simulation find out alike, found out once.
 
 They are handed the same commits, which never change: whether a seal is right, and what the bodies
-say, is as true for the next process as for the first. The verifier, the history checker and the
-other judges share nothing with this.
+say, is as true for the next process as for the first. Whoever judges in the end shares nothing with
+this.
 """
 
 from __future__ import annotations

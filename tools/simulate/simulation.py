@@ -21,7 +21,6 @@ from eventq.core.durations import SECOND_US
 from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
-from eventq.replay.rules_now import PauseState
 from tools.simulate.checks import FASTEST, check_all, open_left
 from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
@@ -132,7 +131,8 @@ class Simulation:
         cascade.REVIVED_BYTES, plan.PORTION = self._revived_bytes, self._portion
         try:
             with self._once.shared():
-                return self._play(steps, turns, skipped)
+                taken, calm_turns = self._pass_turns(steps, turns, skipped)
+            return self._judged(taken, calm_turns)
         finally:
             cascade.REVIVED_BYTES, plan.PORTION = REVIVED_BYTES, PORTION
             commit_plan._ids.seed()  # noqa: SLF001 - by chance again
@@ -142,9 +142,11 @@ class Simulation:
                 if host.process is not None and host.process.runner is not None:
                     host.process.runner.vanish()
 
-    def _play(self, steps: int, turns: int | None, skipped: Collection[int]) -> Played:
-        world, chance = self.world, self.world.chance
-        findings = world.found
+    def _pass_turns(
+        self, steps: int, turns: int | None, skipped: Collection[int]
+    ) -> tuple[int, int]:
+        """Returns how many turns were taken, and how many calm ones."""
+        world, chance, findings = self.world, self.world.chance, self.world.found
         taken = calm_turns = 0
         most = MOST_TURNS * steps if turns is None else turns
         working = [host for host in self.hosts if host.plan.workload is not None]
@@ -160,9 +162,14 @@ class Simulation:
             self._calm_down()
             calm_turns = self._drain()
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
-            findings.append(Finding("broke", self.turn, _text_of(error)))
+            text = "".join(traceback.format_exception(error)[-6:])
+            findings.append(Finding("broke", self.turn, text))
             # Whoever judges must reach the log.
             self.faults.end()
+        return taken, calm_turns
+
+    def _judged(self, taken: int, calm_turns: int) -> Played:
+        world, findings = self.world, self.world.found
         if not findings and not self.is_drained:
             text = f"{self.left} had not ended after {calm_turns} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
@@ -277,7 +284,8 @@ class Simulation:
         for schedule in list(queue.schedules):
             schedule.drop()
         for pause in queue.pauses():
-            queue._node.execute(_resuming(pause))  # noqa: SLF001 - any scope, as it stands
+            resuming = ResumeTasks(Resumed(scope=pause.scope))
+            queue._node.execute(resuming)  # noqa: SLF001 - any scope, as it stands
         for name in ("l0", "l1", "l2"):
             with queue._node.reading() as projection:  # noqa: SLF001 - as it stands
                 per = projection.governing.limits.per_of(name)
@@ -420,11 +428,3 @@ def _clock(world: World, *, is_remote: bool) -> PlaceClock:
     clock = PlaceClock(world, offset_us=offset_us, rate=rate)
     clock.was_wrong = was_wrong
     return clock
-
-
-def _resuming(pause: PauseState) -> ResumeTasks:
-    return ResumeTasks(Resumed(scope=pause.scope))
-
-
-def _text_of(error: Exception) -> str:
-    return "".join(traceback.format_exception(error)[-6:])
