@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mounts")
+MEMORY = Path("/dev/shm")  # noqa: S108 - folders of its own are made in there
 
 
 @contextmanager
@@ -24,6 +25,11 @@ def own_folder(name: str, *, within: Path | None = None) -> Iterator[Path]:
     clear(name, parent)
     with tempfile.TemporaryDirectory(prefix=prefix_of(name), dir=parent) as folder:
         yield Path(folder)
+
+
+def memory() -> Path | None:
+    """A folder in memory, where nobody waits for a disk; None where there is no such folder."""
+    return MEMORY if MEMORY.is_dir() else None
 
 
 def prefix_of(name: str) -> str:

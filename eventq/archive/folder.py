@@ -38,6 +38,10 @@ logger = SafeLogger("eventq.archive")
 
 _index_decoder = msgspec.json.Decoder(Index)
 
+# So many parts that were read last stay unpacked, since tasks made one after the other stand in the
+# same ones: tens of megabytes at the most.
+KEPT_PARTS = 6
+
 
 class Archive:
     """The segments of one namespace in a folder, in order. May be used from any thread.
@@ -56,6 +60,9 @@ class Archive:
         self.folder = Path(check_path_text(folder, "archive", "the path of a folder"))
         self.namespace = namespace
         self.segments: list[Segment] = []
+        # The last ones first. Put in their places as a whole, since several threads may read.
+        self._indexes: tuple[tuple[Segment, Index], ...] = ()
+        self._blocks: tuple[tuple[Segment, int, list[Commit]], ...] = ()
         self.refresh()
 
     @property
@@ -147,6 +154,14 @@ class Archive:
 
     def index(self, segment: Segment) -> Index:
         """Where things stand in a segment; made anew where its file is missing or wrong."""
+        for known, index in self._indexes:
+            if known is segment:
+                return index
+        index = self._read_index(segment)
+        self._indexes = ((segment, index), *self._indexes[: KEPT_PARTS - 1])
+        return index
+
+    def _read_index(self, segment: Segment) -> Index:
         try:
             raw = _index_path(segment).read_bytes()
             data, size = unpack(raw)
@@ -180,6 +195,16 @@ class Archive:
                 yield block
 
     def _commits(self, segment: Segment, block: Block) -> list[Commit]:
+        """The commits of a block; not to be changed, since those read last are kept."""
+        for known, offset, commits in self._blocks:
+            if known is segment and offset == block.offset:
+                return commits
+        commits = self._read_block(segment, block)
+        self._blocks = ((segment, block.offset, commits), *self._blocks[: KEPT_PARTS - 1])
+        return commits
+
+    @staticmethod
+    def _read_block(segment: Segment, block: Block) -> list[Commit]:
         try:
             with segment.path.open("rb") as file:
                 file.seek(block.offset)

@@ -19,7 +19,7 @@ KNOWN_NEEDS = frozenset({AFTER, LIMITS})
 EVERY_NAME = "*"
 
 
-class Audience(Struct, frozen=True):
+class Audience(Struct, frozen=True, cache_hash=True):
     """What one run takes. ``names`` are names or patterns with ``*``; "*" alone is everything."""
 
     names: tuple[str, ...] = ()

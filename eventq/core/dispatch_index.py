@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from sortedcontainers import SortedList
-
 from eventq.core.audience import Audience
 from eventq.core.heads import Base, Heads, TurnRank
 from eventq.core.limits import Limits
 from eventq.core.pauses import Pauses
-from eventq.core.ranks import Rank, Ranks, later_than, merged, rank
+from eventq.core.ranks import Rank, Ranks, ShortList, later_than, merged, rank
 from eventq.core.task import PLAIN_ROUTE, Route, Task, is_due
 from eventq.core.turns import Turns
 from eventq.core.values import Scope
@@ -37,8 +35,8 @@ class Pending:
         self.retrying: Counter[Route] = Counter()
         """How many tasks of each route's base have been attempted before."""
         self.ready: dict[Route, Ranks] = {PLAIN_ROUTE: Ranks()}
-        self.waiting: SortedList[tuple[int, int]] = SortedList()
-        self.expiring: SortedList[tuple[int, int]] = SortedList()
+        self.waiting: ShortList[tuple[int, int]] = ShortList()
+        self.expiring: ShortList[tuple[int, int]] = ShortList()
         self.heads: Heads | None = None
         """The heads of the lists, where any of the rules is used; see `govern`."""
         self._tasks = tasks
@@ -182,7 +180,7 @@ class Pending:
         ready = self.ready.get(route)
         # As in `rank`, without a call for each.
         ranks = [(-task.priority, task.scheduled_at_us, task.number) for task in tasks]
-        if ready is None or ready[:count] != ranks:
+        if ready is None or not ready.begin_with(ranks):
             for task in tasks:
                 self.remove(task)
             return
@@ -321,7 +319,7 @@ class Pending:
 
     def _recounted(
         self, tasks: list[Task]
-    ) -> tuple[dict[Route, Ranks], SortedList[tuple[int, int]], SortedList[tuple[int, int]]]:
+    ) -> tuple[dict[Route, Ranks], ShortList[tuple[int, int]], ShortList[tuple[int, int]]]:
         now = self.advanced_to
         due: dict[Route, list[Rank]] = {PLAIN_ROUTE: []}
         for task in tasks:
@@ -329,10 +327,10 @@ class Pending:
                 due.setdefault(task.route, []).append(rank(task))
         return (
             {route: Ranks(ranks) for route, ranks in due.items()},
-            SortedList(
+            ShortList(
                 (task.scheduled_at_us, task.number) for task in tasks if not is_due(task, now)
             ),
-            SortedList(
+            ShortList(
                 (task.expires_at_us, task.number)
                 for task in tasks
                 if task.expires_at_us is not None

@@ -12,12 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from itertools import count
 
-from sortedcontainers import SortedList
-
 from eventq.core.audience import Audience
 from eventq.core.limits import Limits
 from eventq.core.pauses import Pauses
-from eventq.core.ranks import Rank, Ranks
+from eventq.core.ranks import Rank, Ranks, ShortList
 from eventq.core.task import Route, Task
 from eventq.core.turns import Turns
 from eventq.core.values import Bucket, Scope
@@ -44,7 +42,9 @@ class Row:
 
     def add(self, blocker: Blocker | None, rank: Rank) -> None:
         """Puts a list into a group, by the rank of its first."""
-        group = self.groups.setdefault(blocker, Ranks())
+        group = self.groups.get(blocker)
+        if group is None:
+            group = self.groups[blocker] = Ranks()
         before = group[0] if group else None
         group.add(rank)
         if blocker not in self.shut and rank == group[0]:
@@ -71,7 +71,7 @@ class Base:
     def __init__(self, route: Route) -> None:
         self.route = route
         self.rows: dict[str | None, Row] = {}
-        self.entries: SortedList[TurnRank] = SortedList()
+        self.entries: ShortList[TurnRank] = ShortList()
 
 
 class Heads:
@@ -87,6 +87,7 @@ class Heads:
         self._bases: dict[Route, Base] = {}
         self._head: dict[Route, Rank] = {}
         self._place: dict[Route, Blocker | None] = {}
+        self._row_of: dict[Route, Row] = {}
         self._shut: dict[Blocker, set[Row]] = {}
         # When time will have opened a group: stale ones do no harm.
         self._wakes: list[tuple[int, int, Blocker]] = []
@@ -98,13 +99,13 @@ class Heads:
         old = self._head.get(route)
         if new == old:
             return
-        row = self._row(route)
+        row = self._row(route) if old is None else self._row_of[route]
         if old is not None:
             self._take_out(row, self._place[route], old)
         if new is None:
-            del self._head[route], self._place[route]
+            del self._head[route], self._place[route], self._row_of[route]
         else:
-            self._head[route] = new
+            self._head[route], self._row_of[route] = new, row
             row.add(self._place.setdefault(route, None), new)
         self._settle(row)
 
@@ -118,7 +119,8 @@ class Heads:
             if ranks:
                 blocker = self._place[route] = self.blocker(route, now)
                 rank = self._head[route] = ranks[0]
-                rows.setdefault(self._row(route), {}).setdefault(blocker, []).append(rank)
+                row = self._row_of[route] = self._row(route)
+                rows.setdefault(row, {}).setdefault(blocker, []).append(rank)
         for row, groups in rows.items():
             row.groups = {blocker: Ranks(firsts) for blocker, firsts in groups.items()}
             for blocker in groups:
@@ -198,7 +200,8 @@ class Heads:
     def check(self, ready: Mapping[Route, Ranks], now: int) -> None:
         """Asserts that every list stands in its place, and that what is shut is blocked."""
         assert self._head == {route: ranks[0] for route, ranks in ready.items() if ranks}
-        assert self._place.keys() == self._head.keys()
+        assert self._place.keys() == self._head.keys() == self._row_of.keys()
+        assert all(self._row(route) is row for route, row in self._row_of.items())
         lists: dict[tuple[Route, str | None, Blocker | None], list[Rank]] = {}
         for route, rank in self._head.items():
             key = (route.base, route.share, self._place[route])
@@ -249,7 +252,7 @@ class Heads:
 
     def _put_aside(self, route: Route, blocker: Blocker, now: int) -> None:
         """Puts a list into the group of what blocks it, and has the group represented no more."""
-        row, rank, place = self._row(route), self._head[route], self._place[route]
+        row, rank, place = self._row_of[route], self._head[route], self._place[route]
         if place != blocker:
             self._take_out(row, place, rank)
             row.add(blocker, rank)

@@ -188,7 +188,7 @@ def can_lease(
     if not projection.governing.is_on:
         return next(takeable(projection, now, audience, wanted), None) is not None
     with Choosing(projection, now) as choice:
-        return next(Places(wanted, audience).chosen(choice, now), None) is not None
+        return Places(wanted, audience).next_task(choice, now) is not None
 
 
 def expire(projection: Projection, *, room: int, now: int) -> list[Draft]:

@@ -40,26 +40,33 @@ class Places:
             self._narrow()
 
     def chosen(self, choice: Choosing, now: int, before: Sequence[Task] = ()) -> Iterator[Task]:
-        """The tasks to lease, in order, each taken on trial.
+        """The tasks to lease, in order, each taken on trial; see `next_task`."""
+        while (task := self.next_task(choice, now, before)) is not None:
+            choice.take(task)
+            yield task
 
-        It ends where one of ``before``, which become ready in the same commit, might come first.
+    def next_task(self, choice: Choosing, now: int, before: Sequence[Task] = ()) -> Task | None:
+        """The next task to lease, which gets a place but is not taken on trial; None for none.
+
+        None as well where one of ``before``, which become ready in the same commit, might come
+        first.
         """
         while not self._is_over and (task := choice.first(self._audience)) is not None:
             if is_overdue(task, now):
                 choice.pass_over(task)
                 continue
             if any(self._wants(other) and choice.precedes(other, task) for other in before):
-                return
+                return None
             place = self._all or self._lanes[task.lane]
             if place.takes(task):
-                choice.take(task)
-                yield task
-            elif self._all is not None:
+                return task
+            if self._all is not None:
                 self._is_over = True
             else:
                 # Looked at no more: behind its first there may be any number of others.
                 del self._lanes[task.lane]
                 self._narrow()
+        return None
 
     def _wants(self, task: Task) -> bool:
         if not self._audience.accepts(task.route):

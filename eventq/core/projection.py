@@ -161,7 +161,7 @@ class Projection:
         if governing.is_on is not is_governed and pending.is_sorted:
             governing.recount()
         self._count(bodies)
-        self.seq = commit.last
+        self.seq = commit.first + len(bodies) - 1
         self.at = commit.at
         self.decided_at = at
         self.seal = commit.seal
@@ -543,7 +543,7 @@ class Projection:
             del self._uniques[task.unique]
 
     def _count(self, bodies: list[AnyBody | Unknown]) -> None:
-        kinds = map(type, bodies)
+        counts, kinds = self.counts, map(type, bodies)
         for kind, count in Counter(kinds).items() if len(bodies) > FEW else zip(kinds, repeat(1)):
             if kind is not Unknown:
-                self.counts[KIND_OF[kind]] += count
+                counts[KIND_OF[kind]] += count

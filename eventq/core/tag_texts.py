@@ -6,6 +6,7 @@ Nothing here knows which tags are asked for, nor what is taken in a bucket.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -28,12 +29,7 @@ class TagTexts:
     def __init__(self, name: str) -> None:
         self.name = name
         self._known: dict[bytes, str | None] = {b"": None}
-        self._decoder: msgspec.json.Decoder[Any] | None = None
-        # A name with a quote or the like is none that msgspec looks for.
-        with suppress(ValueError):
-            fields = [("value", Raw, NO_VALUE)]
-            only = msgspec.defstruct("OneTag", fields, rename={"value": name}, gc=False)
-            self._decoder = msgspec.json.Decoder(only)
+        self._decoder = _decoder_of(name)
 
     def of(self, tags_json: bytes | Raw) -> str | None:
         """The text that these tags have for it; None where there is none that is fit."""
@@ -47,6 +43,17 @@ class TagTexts:
                 self._known = {b"": None}
             text = self._known[value] = fit_text(msgspec.json.decode(value))
             return text
+
+
+@lru_cache(maxsize=1_000)
+def _decoder_of(name: str) -> msgspec.json.Decoder[Any] | None:
+    """Decodes one tag's value alone; None where that cannot be. Kept, as it takes a new type."""
+    # A name with a quote or the like is none that msgspec looks for.
+    with suppress(ValueError):
+        fields = [("value", Raw, NO_VALUE)]
+        only = msgspec.defstruct("OneTag", fields, rename={"value": name}, gc=False)
+        return msgspec.json.Decoder(only)
+    return None
 
 
 def tag_text(tags_json: bytes | Raw, name: str) -> str | None:

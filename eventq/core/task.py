@@ -56,7 +56,7 @@ PENDING = frozenset({TaskState.WAITING, TaskState.SCHEDULED})
 REOPENABLE = frozenset({TaskState.EXPIRED, TaskState.CANCELLED})
 
 
-class Route(Struct, frozen=True, gc=False):
+class Route(Struct, frozen=True, gc=False, cache_hash=True):
     """What decides which nodes may run a task, and when. Tasks of equal routes share one object."""
 
     name: str | None = None

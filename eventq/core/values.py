@@ -76,7 +76,7 @@ class ErrorInfo(Struct, frozen=True, omit_defaults=True, gc=False):
     traceback: str = ""
 
 
-class Bucket(Struct, frozen=True, array_like=True, gc=False):
+class Bucket(Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
     """A limit for one value: what a task takes a place in while it runs.
 
     ``value`` is that of the tag that the limit is counted by. None is the one bucket of a limit

@@ -97,11 +97,12 @@ def _comes_from_handler(error: BaseException) -> bool:
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         interrupted, step = step.tb_frame, step.tb_next
-        if any(_is_or_holds(value, interrupted) for value in step.tb_frame.f_locals.values()):
-            return True
+        for value in step.tb_frame.f_locals.values():
+            # A handler may take its arguments as a tuple.
+            if value is interrupted or (type(value) is tuple and _holds(value, interrupted)):
+                return True
     return False
 
 
-def _is_or_holds(value: Any, frame: FrameType) -> bool:  # noqa: ANN401 - any variable
-    # A handler may take its arguments as a tuple.
-    return value is frame or (type(value) is tuple and any(each is frame for each in value))
+def _holds(values: tuple[Any, ...], frame: FrameType) -> bool:
+    return any(each is frame for each in values)

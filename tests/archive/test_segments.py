@@ -153,6 +153,22 @@ def test_a_damaged_block_is_told_when_it_is_read(
     )
 
 
+def test_what_was_read_last_stays_unpacked(paths: list[Path], folder: Path) -> None:
+    """It is not read again; all else is, and who opens the archive anew reads all of it."""
+    archive = Archive(folder, namespace="default")
+    first = archive.history(1)
+    for path in paths:
+        path.write_bytes(b"")
+        path.with_name(f"{path.name.removesuffix('.jsonl.gz')}.index.json.gz").write_bytes(b"")
+
+    assert first
+    assert archive.history(1) == first
+    with pytest.raises(LogCorruptError):
+        archive.read(after=0, limit=10**6)
+    with pytest.raises(LogCorruptError):
+        Archive(folder, namespace="default")
+
+
 def test_a_missing_segment_is_named(paths: list[Path], folder: Path) -> None:
     """The position from which on events are missing, and the file that shows it."""
     paths[1].unlink()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from bisect import insort
 
 import pytest
 from msgspec.structs import fields, replace
 
 from eventq.core.events import Leased
 from eventq.core.moves import lease
-from eventq.core.ranks import Ranks
+from eventq.core.ranks import Rank, Ranks
 from eventq.core.task import Rarity, Route, Task, TaskState
 from eventq.core.values import ErrorInfo
 from eventq.errors import LogCorruptError
@@ -86,3 +87,25 @@ def test_the_beginning_of_a_sorted_list_goes_at_once(seed: int) -> None:
             plain[index] for index in (0, len(plain) // 2, -1)
         ]
         assert len(ready) == len(plain)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_short_list_is_sorted_whatever_comes_and_goes(seed: int) -> None:
+    """Down to nothing and up to more than one piece; what is not in it is not removed."""
+    chance, plain = random.Random(seed), list[Rank]()
+    ready = Ranks()
+    for most in (3, 0, 1_100, 2, 0, 2_500, 900, 0):
+        while len(plain) != most:
+            value = (0, 0, chance.randrange(10**6))
+            if len(plain) < most:
+                ready.add(value)
+                insort(plain, value)
+            else:
+                ready.remove(plain.pop(chance.randrange(len(plain))))
+        with pytest.raises(ValueError, match="not in list"):
+            ready.remove((0, 0, -1))
+
+        ready._check()  # type: ignore[attr-defined]
+        assert list(ready) == plain
+        assert all(ready.begin_with(plain[:count]) for count in (0, 1, 950, most))
+        assert not ready.begin_with([*plain, (9, 0, 0)])

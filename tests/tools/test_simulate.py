@@ -16,14 +16,19 @@ from msgspec.structs import replace
 
 from eventq.catalog import plan
 from eventq.core import cascade
+from eventq.core.commits import decode_bodies, encode_bodies
 from eventq.core.durations import SECOND_US
 from eventq.core.events import Failed, Leased
 from eventq.core.holders import Holder
 from eventq.core.lease import Renew
+from eventq.core.queue_events import Left
+from eventq.core.seal import check_seal, seal_commit
 from eventq.core.settle import Outcome
 from eventq.core.values import LAPSED, ErrorInfo
+from eventq.errors import LogCorruptError
 from eventq.host import switching
 from eventq.node import commit_plan, node
+from eventq.replay import fold
 from eventq.runner import settling
 from eventq.runner.attempts import Attempts
 from eventq.runner.lapses import LapseWatch
@@ -34,6 +39,7 @@ from tools.mutants.mutant import plant
 from tools.simulate import campaign, simulation
 from tools.simulate.campaign import Campaign, play
 from tools.simulate.checks import EXPIRED_US, LAPSE_SLACK, Said, check_overdue, early_lapses
+from tools.simulate.once import Once
 from tools.simulate.report import add_to
 from tools.simulate.shrinking import rule_of, shrink, text_of, turns_of
 from tools.simulate.simulation import Simulation
@@ -98,6 +104,24 @@ def test_it_leaves_nothing_behind() -> None:
     identity = commit_plan._ids.random()
     Simulation(5_001).play(STEPS)
     assert commit_plan._ids.random() != identity
+
+
+def test_processes_share_what_is_true_of_a_commit() -> None:
+    """A right seal and decoded bodies; a wrong seal is found by each, and so is a wrong place."""
+    once, prev = Once(), b"p" * 32
+    asked = {"commit_id": "a", "first": 1, "at": 5, "tasks": [0], "keys": {}}
+    commit = seal_commit(**asked, prev=prev, bodies=encode_bodies([Left("n0")]))  # type: ignore[arg-type]
+    wrong = replace(commit, at=6)
+    with once.shared():
+        for _ in range(2):
+            fold.check_seal(commit, prev=prev)  # type: ignore[attr-defined]
+            for each, before in ((wrong, prev), (commit, b"q" * 32)):
+                with pytest.raises(LogCorruptError, match="seal"):
+                    fold.check_seal(each, prev=before)  # type: ignore[attr-defined]
+
+    assert once.decode_at(1, commit.bodies) is once.decode_at(1, commit.bodies)
+    assert once.decode_at(1, list(commit.bodies)) == decode_bodies(commit.bodies) == [Left("n0")]
+    assert fold.check_seal is check_seal  # type: ignore[attr-defined]
 
 
 def test_a_lapse_that_comes_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from eventq.core.commits import Commit
-from tools.folders import own_folder
+from tools.folders import memory, own_folder
 from tools.powercut.disk import Disk
 from tools.powercut.judging import Loss, judge
 from tools.powercut.record import Recorder
@@ -21,8 +21,6 @@ from tools.powercut.workload import FILE, read, run
 CUTS_A_ROUND = 500
 # Of so many cuts one comes after a kill, and after another process has read what was left by that.
 KILLED = 5
-# In memory, where there is such a folder: what is opened again is not cut again.
-MEMORY = Path("/dev/shm")  # noqa: S108 - folders of its own are made in there
 # What SQLite has in memory that processes share may be there too, with anything in it.
 INDEX = f"{FILE}-shm"
 INDEX_BYTES = 32_768
@@ -41,8 +39,8 @@ def play(
     Where SQLite is told to sync less, it raises unless there are losses. What failed is copied to
     ``keep``; the same seed draws the same again, but threads have their own moments.
     """
-    memory = MEMORY if MEMORY.is_dir() else None
-    with own_folder("eventq-powercut", within=memory) as folder:
+    # What is opened again is not cut again.
+    with own_folder("eventq-powercut", within=memory()) as folder:
         record, commits = recorded(folder, seed, level)
         outcomes = Counter({"steps recorded": len(record), "commits recorded": len(commits)})
         losses: list[Loss] = []

@@ -28,8 +28,8 @@ class Chance:
 
     def random(self) -> float:
         """A number from 0 up to 1."""
-        self._state = (self._state + STRIDE) & MASK
-        mixed = ((self._state ^ (self._state >> 30)) * FIRST) & MASK
+        self._state = state = (self._state + STRIDE) & MASK
+        mixed = ((state ^ (state >> 30)) * FIRST) & MASK
         mixed = ((mixed ^ (mixed >> 27)) * SECOND) & MASK
         return ((mixed ^ (mixed >> 31)) >> 11) * 2**-53
 

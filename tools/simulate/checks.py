@@ -189,11 +189,12 @@ def open_left(simulation: Simulation) -> list[int]:
 def _excused(projection: Projection, audiences: list[Audience]) -> set[int]:
     """Tasks that wait without end, as they should."""
     tasks, waits = projection.tasks, projection.waits
+    routes = {task.route for task in tasks.values()}
+    taken = {route for route in routes if any(each.accepts(route) for each in audiences)}
     excused = {
         number
         for number, task in tasks.items()
-        if task.recorded_state is TaskState.UNKNOWN
-        or not any(audience.accepts(task.route) for audience in audiences)
+        if task.recorded_state is TaskState.UNKNOWN or task.route not in taken
     }
     excused.update(
         number

@@ -20,6 +20,7 @@ from eventq.eventlog.contract import Head
 from eventq.eventlog.memory import MemoryLog
 from eventq.replay.points import Point
 from eventq.snapshot import put, take
+from tools.folders import memory
 from tools.simulate.folds import check_snapshot
 from tools.simulate.hosts import Host
 from tools.simulate.view import (
@@ -237,7 +238,8 @@ class Faults:
         if world.now_us < view.away_until_us or view.frozen is not None or view.is_slow:
             return
         if self.archive is None:
-            self.archive = tempfile.TemporaryDirectory(prefix="simulated-")
+            # A disk would be waited for, and nothing is cut off here.
+            self.archive = tempfile.TemporaryDirectory(prefix="simulated-", dir=memory())
         head = view.head()
         end = find_end(view, Point(max(view.start().seq, head.seq - 20), head.at))
         if end.seq <= view.start().seq:

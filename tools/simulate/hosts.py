@@ -171,8 +171,11 @@ class Process:
         """When it has something to do."""
         if self.runner is None:
             return NEVER_US
-        ends_us = min(each.due_us for each in self.executors)
-        return min(self.due_us, self.follower_due_us, ends_us)
+        # Asked of all processes in each turn, hence no generator.
+        due_us = min(self.due_us, self.follower_due_us)
+        for each in self.executors:
+            due_us = min(due_us, each.due_us)
+        return due_us
 
     def act(self) -> bool:
         """Does one of the things that are due; returns whether the run goes on."""

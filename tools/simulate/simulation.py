@@ -21,12 +21,12 @@ from eventq.core.durations import SECOND_US
 from eventq.core.govern import ResumeTasks
 from eventq.core.queue_events import Resumed
 from eventq.node import commit_plan
-from eventq.replay.rules_now import PauseState
 from tools.simulate.checks import FASTEST, check_all, open_left
 from tools.simulate.clients import Clients
 from tools.simulate.faults import Faults
 from tools.simulate.folds import check_nodes
 from tools.simulate.hosts import Host, HostPlan
+from tools.simulate.once import Once
 from tools.simulate.workloads import FEATURES, Workloads, lengths_of
 from tools.simulate.world import Finding, PlaceClock, World
 
@@ -111,6 +111,7 @@ class Simulation:
         self.drained_seq = 0
         """Up to here followers have had time to come."""
         self._is_interloping = False
+        self._once = Once()
         world.interlope, world.rouse = self._interlope, self._rouse
         world.on_commit = self._wake_watchers
 
@@ -129,7 +130,9 @@ class Simulation:
         """
         cascade.REVIVED_BYTES, plan.PORTION = self._revived_bytes, self._portion
         try:
-            return self._play(steps, turns, skipped)
+            with self._once.shared():
+                taken, calm_turns = self._pass_turns(steps, turns, skipped)
+            return self._judged(taken, calm_turns)
         finally:
             cascade.REVIVED_BYTES, plan.PORTION = REVIVED_BYTES, PORTION
             commit_plan._ids.seed()  # noqa: SLF001 - by chance again
@@ -139,14 +142,17 @@ class Simulation:
                 if host.process is not None and host.process.runner is not None:
                     host.process.runner.vanish()
 
-    def _play(self, steps: int, turns: int | None, skipped: Collection[int]) -> Played:
-        world, chance = self.world, self.world.chance
-        findings = world.found
+    def _pass_turns(
+        self, steps: int, turns: int | None, skipped: Collection[int]
+    ) -> tuple[int, int]:
+        """Returns how many turns were taken, and how many calm ones."""
+        world, chance, findings = self.world, self.world.chance, self.world.found
         taken = calm_turns = 0
         most = MOST_TURNS * steps if turns is None else turns
+        working = [host for host in self.hosts if host.plan.workload is not None]
         try:
             while self.turn < most and (turns is not None or world.happenings < steps):
-                if all(host.is_retired for host in self.hosts if host.plan.workload is not None):
+                if all(host.is_retired for host in working):
                     break
                 self.turn = taken = self.turn + 1
                 if self.turn not in skipped:
@@ -156,9 +162,14 @@ class Simulation:
             self._calm_down()
             calm_turns = self._drain()
         except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
-            findings.append(Finding("broke", self.turn, _text_of(error)))
+            text = "".join(traceback.format_exception(error)[-6:])
+            findings.append(Finding("broke", self.turn, text))
             # Whoever judges must reach the log.
             self.faults.end()
+        return taken, calm_turns
+
+    def _judged(self, taken: int, calm_turns: int) -> Played:
+        world, findings = self.world, self.world.found
         if not findings and not self.is_drained:
             text = f"{self.left} had not ended after {calm_turns} calm turns"
             findings.append(Finding("drain", len(world.appended), text))
@@ -273,7 +284,8 @@ class Simulation:
         for schedule in list(queue.schedules):
             schedule.drop()
         for pause in queue.pauses():
-            queue._node.execute(_resuming(pause))  # noqa: SLF001 - any scope, as it stands
+            resuming = ResumeTasks(Resumed(scope=pause.scope))
+            queue._node.execute(resuming)  # noqa: SLF001 - any scope, as it stands
         for name in ("l0", "l1", "l2"):
             with queue._node.reading() as projection:  # noqa: SLF001 - as it stands
                 per = projection.governing.limits.per_of(name)
@@ -339,7 +351,8 @@ class Simulation:
                 self._judge_orphans()
         self._go_on()
         appended = self.world.appended
-        if any(any(each.commit.tasks) for each in appended[self._appended_count :]):
+        new = appended[self._appended_count :]
+        if new and any(any(each.commit.tasks) for each in new):
             self._last_turn, self._idle_us = self.turn, 0
         elif self.turn - self._last_turn >= IDLE_TURNS:
             self._last_turn = self.turn
@@ -415,11 +428,3 @@ def _clock(world: World, *, is_remote: bool) -> PlaceClock:
     clock = PlaceClock(world, offset_us=offset_us, rate=rate)
     clock.was_wrong = was_wrong
     return clock
-
-
-def _resuming(pause: PauseState) -> ResumeTasks:
-    return ResumeTasks(Resumed(scope=pause.scope))
-
-
-def _text_of(error: Exception) -> str:
-    return "".join(traceback.format_exception(error)[-6:])

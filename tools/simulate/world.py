@@ -161,7 +161,8 @@ class PlaceClock:
 
     def ahead_us(self) -> int:
         """How far the wall is ahead of the true time now."""
-        return self.now_us() - self._world.now_us
+        passed_us = self._world.now_us - self._born_us
+        return self.offset_us + int(passed_us * self.rate) - passed_us
 
     def true_us(self, length_s: float) -> int:
         """How long a length of this clock takes in truth, in microseconds; 0 only for none."""
