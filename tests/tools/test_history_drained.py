@@ -33,6 +33,13 @@ DRAINED: dict[str, tuple[list[Told], int | None]] = {
         ],
         14,
     ),
+    "ended again": (
+        [
+            ago(9, created(), created(**AFTER), of(1, "cancelled"), of(2, "cancelled", cause=1)),
+            ago(9, retried(1, AT_9, reopens=reopening(), revives=True), of(1, "cancelled")),
+        ],
+        None,
+    ),
     "skipped": (
         [
             ago(9, created(), created(**AFTER), of(1, "cancelled"), of(2, "cancelled", cause=1)),

@@ -23,7 +23,8 @@ def judge_drained(
         cause = world.tasks.get(task.cause or 0)
         if task.state == "cancelled" and cause is not None and not cause.is_lost:
             is_back = cause.reopened_seq > task.ended_seq and number not in cause.skipped
-            if is_back and not task.is_lost:
+            # Where it ends again before all of them are back, the others stay as they are.
+            if is_back and cause.state not in {"expired", "cancelled"} and not task.is_lost:
                 text = f"task {number} is not back, though task {task.cause} is"
                 world.report(14, task.ended_seq, text)
     for name in schedules.overdue(drained_at):
