@@ -150,6 +150,8 @@ class Role:
 
     def console(self) -> None:
         """Shows pages to a browser that never rests."""
+        # Python swallows what a handler raises where a module is being compiled.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         # Not before it is needed: it takes as long to import as all the rest.
         from eventq.web.access import Person  # noqa: PLC0415
         from eventq.web.console import Options  # noqa: PLC0415
